@@ -1,0 +1,263 @@
+"""One model for many requests: a bounded queue, batches that are fair to each request, one worker.
+
+The event loop puts requests in and awaits their predictions; a thread of its own takes batches out and scores them.
+Both hold the lock only for moments, so the loop never waits for the model.
+
+How a batch is formed: requests take turns, one excerpt a turn, so that a small request need not wait until a large one
+is done. Each request gives its excerpts shortest first: what comes together in a batch is then of about one length, and
+little is padded. An idle worker waits a moment for company when a first excerpt comes; a busy one never waits.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import math
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Sequence
+
+from serving.metrics import Metrics
+from tl_classifier.excerpts import Excerpt, Prediction
+
+Predict = Callable[[Sequence[Excerpt]], list[Prediction]]
+
+
+class QueueFull(Exception):
+    """There is no place for a request.
+
+    Attributes:
+        retry_after: Seconds after which there may be one, at least 1.
+    """
+
+    def __init__(self, retry_after: int) -> None:
+        super().__init__("the queue is full")
+        self.retry_after = retry_after
+
+
+class Closed(Exception):
+    """No more requests are accepted."""
+
+
+class _Request:
+    """A request in the queue.
+
+    Attributes:
+        order: Positions in `excerpts` that are in no batch yet, the longest text first: turns are taken from the end.
+        predictions: By position; None where not scored yet.
+        missing: How many are not scored yet.
+        result: Resolved, in the event loop, when all are scored or one has failed.
+    """
+
+    __slots__ = ("accepted", "excerpts", "missing", "order", "predictions", "result")
+
+    def __init__(self, excerpts: Sequence[Excerpt], result: asyncio.Future[list[Prediction]]) -> None:
+        self.excerpts = excerpts
+        self.order = sorted(range(len(excerpts)), key=lambda i: (-len(excerpts[i].text), -i))
+        self.predictions: list[Prediction | None] = [None] * len(excerpts)
+        self.missing = len(excerpts)
+        self.result = result
+        self.accepted = time.monotonic()
+
+
+_Batch = list[tuple[_Request, int]]
+_Outcome = tuple[_Request, int, Prediction | Exception]
+
+
+class Batcher:
+    """Scores the excerpts of many requests in common batches.
+
+    Args:
+        predict: Scores a batch, in its order; called from one thread at a time.
+        metrics: Told of waits, batches and inference times.
+        queue_requests: Most requests waiting or being scored.
+        queue_excerpts: Most excerpts in them; a request of at most `batch_excerpts` is accepted beyond it, so that
+            large ones cannot shut out small ones.
+        batch_excerpts: Most excerpts in a batch.
+        batch_characters: Most characters in a batch (they stand for tokens, which are known only later); a longer
+            excerpt is a batch of its own.
+        batch_wait: Seconds for which an idle worker waits for company of a first excerpt.
+    """
+
+    def __init__(
+        self,
+        predict: Predict,
+        metrics: Metrics,
+        *,
+        queue_requests: int,
+        queue_excerpts: int,
+        batch_excerpts: int,
+        batch_characters: int,
+        batch_wait: float,
+    ) -> None:
+        self._predict = predict
+        self._metrics = metrics
+        self._queue_requests = queue_requests
+        self._queue_excerpts = queue_excerpts
+        self._batch_excerpts = batch_excerpts
+        self._batch_characters = batch_characters
+        self._batch_wait = batch_wait
+        self._changed = threading.Condition(threading.Lock())
+        self._waiting: deque[_Request] = deque()  # have excerpts in no batch yet; guarded by _changed
+        self._closed = False  # guarded by _changed
+        self._seconds_an_excerpt = 0.01  # a guess until something was scored
+        self._worker = threading.Thread(target=self._work, name="inference", daemon=True)
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self.requests = 0
+        """How many requests are waiting or being scored."""
+        self.excerpts = 0
+        """How many excerpts these have."""
+
+    def start(self) -> None:
+        """Start the worker; called once, from the event loop that will call `predict`."""
+        self._loop = asyncio.get_running_loop()
+        self._worker.start()
+
+    @property
+    def accepting(self) -> bool:
+        """Whether requests are accepted: the worker lives and `close` was not called."""
+        return self._worker.is_alive() and not self._closed
+
+    def check(self, excerpts: int = 1) -> None:
+        """Whether a request of so many excerpts would be accepted now.
+
+        Raises:
+            QueueFull: if there is no place for it.
+            Closed: if none is accepted any more.
+        """
+        if not self.accepting:
+            raise Closed
+        large = excerpts > self._batch_excerpts
+        if self.requests >= self._queue_requests or (large and self.excerpts + excerpts > self._queue_excerpts):
+            seconds = self._seconds_an_excerpt * self.excerpts
+            raise QueueFull(min(max(math.ceil(seconds), 1), 60))
+
+    async def predict(self, excerpts: Sequence[Excerpt]) -> list[Prediction]:
+        """Predictions for the excerpts of one request, in their order. Cancelling it frees its place.
+
+        Raises:
+            QueueFull: if there is no place for it.
+            Closed: if none is accepted any more.
+            Exception: whatever the model raised for one of its excerpts.
+        """
+        self.check(len(excerpts))
+        if not excerpts:
+            return []
+        assert self._loop is not None
+        request = _Request(excerpts, self._loop.create_future())
+        self.requests += 1
+        self.excerpts += len(excerpts)
+        with self._changed:
+            self._waiting.append(request)
+            self._changed.notify()
+        try:
+            return await request.result
+        finally:
+            self._forget(request)
+            self.requests -= 1
+            self.excerpts -= len(excerpts)
+
+    def close(self) -> None:
+        """Accept no more requests; those accepted are finished."""
+        with self._changed:
+            self._closed = True
+            self._changed.notify()
+
+    async def finish(self) -> None:
+        """`close`, and wait until everything accepted is scored."""
+        self.close()
+        if self._worker.ident is not None:
+            await asyncio.to_thread(self._worker.join)
+
+    def _forget(self, request: _Request) -> None:
+        with self._changed:
+            if request in self._waiting:
+                self._waiting.remove(request)
+
+    # --- in the worker's thread --------------------------------------------------------------------------------
+
+    def _work(self) -> None:
+        assert self._loop is not None
+        while batch := self._next_batch():
+            outcomes = self._score(batch)
+            try:
+                self._loop.call_soon_threadsafe(self._deliver, outcomes)
+            except RuntimeError:  # the loop is gone: the process was told to stop at once
+                return
+
+    def _next_batch(self) -> _Batch:
+        """The next batch, as soon as there is one; empty when there will be none."""
+        with self._changed:
+            while True:
+                if not self._waiting:
+                    if self._closed:
+                        return []
+                    self._changed.wait()
+                    self._wait_for_company()
+                if batch := self._take():
+                    return batch
+
+    def _wait_for_company(self) -> None:
+        deadline = time.monotonic() + self._batch_wait
+        while self._waiting and not self._closed and not self._enough():
+            if (left := deadline - time.monotonic()) <= 0 or not self._changed.wait(left):
+                return
+
+    def _enough(self) -> bool:
+        """Whether what waits fills a batch."""
+        return sum(len(request.order) for request in self._waiting) >= self._batch_excerpts
+
+    def _take(self) -> _Batch:
+        batch: _Batch = []
+        characters = 0
+        now = time.monotonic()
+        while self._waiting and len(batch) < self._batch_excerpts:
+            request = self._waiting[0]
+            position = request.order[-1]
+            characters += len(request.excerpts[position].text)
+            if batch and characters > self._batch_characters:
+                break
+            self._waiting.popleft()
+            request.order.pop()
+            if len(request.order) + 1 == len(request.excerpts):
+                self._metrics.wait_seconds.observe(now - request.accepted)
+            if request.order:
+                self._waiting.append(request)
+            batch.append((request, position))
+        return batch
+
+    def _score(self, batch: _Batch) -> list[_Outcome]:
+        began = time.monotonic()
+        try:
+            predictions = self._predict([request.excerpts[position] for request, position in batch])
+            outcomes: list[_Outcome] = [
+                (request, position, prediction)
+                for (request, position), prediction in zip(batch, predictions, strict=True)
+            ]
+        except Exception as error:
+            owners = list(dict.fromkeys(request for request, _ in batch))
+            if len(owners) == 1:
+                return [(owners[0], batch[0][1], error)]
+            # One request's excerpt must not be the end of another's: score each on its own.
+            return [
+                outcome for owner in owners for outcome in self._score([part for part in batch if part[0] is owner])
+            ]
+        seconds = time.monotonic() - began
+        self._seconds_an_excerpt += 0.2 * (seconds / len(batch) - self._seconds_an_excerpt)
+        self._metrics.inference_seconds.observe(seconds)
+        self._metrics.batch_excerpts.observe(len(batch))
+        return outcomes
+
+    # --- in the event loop -------------------------------------------------------------------------------------
+
+    def _deliver(self, outcomes: list[_Outcome]) -> None:
+        for request, position, outcome in outcomes:
+            if request.result.done():  # cancelled, or failed already
+                continue
+            if isinstance(outcome, Exception):
+                request.result.set_exception(outcome)
+                continue
+            request.predictions[position] = outcome
+            request.missing -= 1
+            if not request.missing:
+                request.result.set_result([p for p in request.predictions if p is not None])

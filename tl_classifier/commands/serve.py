@@ -1,0 +1,84 @@
+"""``tl-classifier serve``: the model behind HTTP, on this machine."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+_NEW_KEY = """\
+{key}
+
+Give this key to whoever may use the server; it is shown only now. The server itself is given its hash, on a line of the
+file that --api-keys-file names:
+
+{hash}
+"""
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command to `app`."""
+    app.command()(serve)
+
+
+def serve(
+    host: Annotated[
+        str | None,
+        typer.Option(help="Address to listen on; any but this machine's own needs an API key. [default: 127.0.0.1]"),
+    ] = None,
+    port: Annotated[int | None, typer.Option(help="Port to listen on; 0 takes a free one. [default: 8000]")] = None,
+    model: Annotated[Path | None, typer.Option(help="Folder of the model. [default: the one shipped]")] = None,
+    device: Annotated[str | None, typer.Option(help="Where the model runs. [default: auto]")] = None,
+    api_keys_file: Annotated[
+        Path | None, typer.Option(help="File with the hash of an accepted API key on each line; see --new-key.")
+    ] = None,
+    max_request_bytes: Annotated[
+        str | None, typer.Option(metavar="SIZE", help="Largest body of a request. [default: 32MiB]")
+    ] = None,
+    max_excerpts: Annotated[int | None, typer.Option(help="Most excerpts in a request. [default: 10000]")] = None,
+    max_characters: Annotated[
+        int | None, typer.Option(help="Longest excerpt, in characters. [default: 100000]")
+    ] = None,
+    queue_requests: Annotated[
+        int | None, typer.Option(help="Most requests at a time; more are told to come back later. [default: 128]")
+    ] = None,
+    queue_excerpts: Annotated[int | None, typer.Option(help="Most excerpts in these. [default: 20000]")] = None,
+    request_seconds: Annotated[float | None, typer.Option(help="Time limit of a request. [default: 300]")] = None,
+    drain_seconds: Annotated[
+        float | None, typer.Option(help="When stopped, how long to go on after /readyz says no. [default: 0]")
+    ] = None,
+    new_key: Annotated[bool, typer.Option("--new-key", help="Print a new API key and its hash, and exit.")] = False,
+) -> None:
+    """Serve the model: a page for people at /, an API for programs at /v1/classify, described at /docs.
+
+    Nothing that is sent to the server is stored, logged or passed on. Each option can be given as an environment
+    variable too: TLC_ and its name in capitals (TLC_PORT=9000). As variables alone: TLC_ALLOWED_HOSTS (names by
+    which clients may address the server, commas between), TLC_API_KEY_HASHES, TLC_MAX_HELD_BYTES (bodies of all
+    requests together), TLC_BATCH_EXCERPTS, TLC_BATCH_CHARACTERS and TLC_BATCH_WAIT_MS.
+    """
+    if new_key:
+        from serving.security import new_key as make_key
+
+        key, key_hash = make_key()
+        typer.echo(_NEW_KEY.format(key=key, hash=key_hash), nl=False)
+        return
+
+    from serving.server import serve as run
+    from serving.settings import load_settings
+
+    settings = load_settings(
+        host=host,
+        port=port,
+        model=model,
+        device=device,
+        api_keys_file=api_keys_file,
+        max_request_bytes=max_request_bytes,
+        max_excerpts=max_excerpts,
+        max_characters=max_characters,
+        queue_requests=queue_requests,
+        queue_excerpts=queue_excerpts,
+        request_seconds=request_seconds,
+        drain_seconds=drain_seconds,
+    )
+    run(settings, lambda sentence: typer.echo(sentence, err=True))
