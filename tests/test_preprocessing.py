@@ -129,6 +129,12 @@ def test_blank(text: str) -> None:
     assert is_blank(text)
 
 
+@settings(max_examples=400)
+@given(st.one_of(ANY_TEXT, TRICKY))
+def test_blank_is_what_cleaning_leaves_empty(text: str) -> None:
+    assert is_blank(text) == (not any(character.isalnum() for character in clean(text).text))
+
+
 @given(st.text(st.characters(categories=["Ll", "Lu", "Nd", "Zs"]), max_size=40))
 def test_words_are_never_removed(text: str) -> None:
     def letters(words: str) -> list[str]:

@@ -163,11 +163,13 @@ def clean(text: str) -> CleanText:
             return cleaned
 
 
+# A word that no rule takes away: cleaning need not be tried to know that something is left.
+_WORD = re.compile(rf"(?<!\w)(?!(?:{_ROLE}|page|seite|of|von|p)\b)[a-z]{{2,}}(?![\w-])")
+
+
 def is_blank(text: str) -> bool:
     """Whether nothing to code is left of `text` after cleaning: no letter and no digit."""
-    return not any(character.isalnum() for character in text) or not any(
-        character.isalnum() for character in clean(text).text
-    )
+    return _WORD.search(text) is None and not any(character.isalnum() for character in clean(text).text)
 
 
 def _substitute(pattern: re.Pattern[str], replacement: _Replacement, text: str) -> Iterator[tuple[int, int, str]]:

@@ -1,0 +1,250 @@
+"""Coded data to a bundle: the command as a process, and the parts whose rules can be stated."""
+
+from __future__ import annotations
+
+import csv
+import json
+import random
+import re
+import signal
+import subprocess
+import sys
+import time
+from collections import Counter
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tl_classifier import Codebook, CodedExcerpt, Excerpt, TrainingError
+from training.data import corpus_splits, fingerprint, join_turns, labels_of, load_corpus
+from training.splitting import split
+
+STAGES = Codebook.default().dimension("stage").code_ids
+
+
+def command(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "tl_classifier", *map(str, arguments)], capture_output=True, text=True, check=False
+    )
+
+
+@pytest.fixture(scope="module")
+def coded_csv(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Coded data that a tiny model can learn: the word says the code."""
+    path = tmp_path_factory.mktemp("coded") / "coded.csv"
+    rng = random.Random(3)
+    with path.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.writer(file)
+        writer.writerow(["document", "speaker", "text", "stage", "theme"])
+        for i in range(240):
+            ashamed, policy = rng.random() < 0.4, rng.random() < 0.4
+            words = ["ashamed and asked why"] * ashamed + ["policy and others"] * policy + ["the bus in monday"]
+            rng.shuffle(words)
+            stage, theme = "self_examination" * ashamed, "challenges" * policy
+            writer.writerow([f"d{i % 10}", "P1", f"i was {' '.join(words)} {rng.random():.3f}", stage, theme])
+    return path
+
+
+@pytest.mark.training
+def test_train_writes_a_bundle_that_has_learnt_and_says_how_well(
+    coded_csv: Path, tiny_encoder: Path, tmp_path: Path
+) -> None:
+    output = tmp_path / "model"
+    arguments = ("train", coded_csv, "--base", tiny_encoder, "-o", output, "--epochs", "6", "--learning-rate", "0.003")
+    done = command(*arguments)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout == f"{output}\n"
+    manifest = json.loads((output / "bundle.json").read_text())
+    figures = manifest["metrics"]["own test"]
+    assert set(figures) == {
+        "this model",
+        "most frequent codes",
+        "TF-IDF, logistic regression",
+        "frozen encoder, logistic regression",
+    }
+    learnt = {code["code"]: code for code in figures["this model"]["stage"]["codes"]}["self_examination"]
+    assert learnt["f1"]["value"] > 0.9
+    assert figures["this model"]["stage"]["calibration_error"] < 0.1
+    assert f"{figures['this model']['stage']['macro_f1']['value']:.3f}" in (output / "README.md").read_text()
+    assert not list(tmp_path.glob("*.training"))
+
+    classified = command("classify", "i was the bus in monday ashamed and asked why 0.5", "--json", "--model", output)
+    record = json.loads(classified.stdout)
+    assert record["codes"]["stage"] == ["self_examination"]
+    assert record["model"] == f"model@{manifest['version']}"
+
+    evaluated = json.loads(command("evaluate", coded_csv, "--model", output, "--json").stdout)
+    assert evaluated["metrics"]["own data"]["this model"]["stage"]["excerpts"] == 240
+
+    again = command(*arguments)
+    assert again.returncode == 1
+    assert "the output folder exists" in again.stderr
+
+
+@pytest.mark.training
+def test_a_codebook_of_ones_own_with_an_exclusive_dimension(tiny_encoder: Path, tmp_path: Path) -> None:
+    codebook = tmp_path / "codebook.yaml"
+    codebook.write_text(
+        """
+schema: 1
+name: moods
+version: "1"
+title: Moods
+dimensions:
+  - id: mood
+    kind: exclusive
+    optional: false
+    codes: [{id: glad}, {id: lost}]
+  - id: topic
+    codes: [{id: transport}]
+"""
+    )
+    data = tmp_path / "coded.jsonl"
+    rng = random.Random(1)
+    rows = []
+    for i in range(160):
+        mood, bus = rng.choice(["glad", "lost"]), rng.random() < 0.5
+        text = f"i was {'sure and confident' if mood == 'glad' else 'lost'} {'in the bus' if bus else 'at home'} {i}"
+        codes = {"mood": [mood], "topic": ["transport"] * bus}
+        rows.append({"text": text, "document": f"d{i % 8}", "codes": codes})
+    data.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    output = tmp_path / "moods"
+    done = command(
+        "train",
+        data,
+        "--codebook",
+        codebook,
+        "--base",
+        tiny_encoder,
+        "-o",
+        output,
+        "--epochs",
+        "6",
+        "--learning-rate",
+        "0.003",
+    )
+    assert done.returncode == 0, done.stderr
+    record = json.loads(command("classify", "i was lost in the bus", "--json", "--model", output).stdout)
+    assert record["codes"] == {"mood": ["lost"], "topic": ["transport"]}
+    assert sum(record["probabilities"]["mood"].values()) == pytest.approx(1, abs=0.001)
+    assert set(record["probabilities"]) == {"mood", "topic"}
+
+
+@pytest.mark.training
+def test_a_killed_training_goes_on(coded_csv: Path, tiny_encoder: Path, tmp_path: Path) -> None:
+    output = tmp_path / "model"
+    arguments = [
+        sys.executable,
+        "-m",
+        "tl_classifier",
+        "train",
+        str(coded_csv),
+        "--base",
+        str(tiny_encoder),
+        "-o",
+        str(output),
+        "--epochs",
+        "12",
+    ]
+    process = subprocess.Popen(arguments, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+    assert process.stderr is not None
+    for line in process.stderr:
+        if line.startswith("Epoch 3"):
+            break
+    time.sleep(0.5)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    assert not output.exists()
+    resumed = subprocess.run([*arguments, "--resume"], capture_output=True, text=True, check=False)
+    assert resumed.returncode == 0, resumed.stderr
+    epochs = [int(n) for n in re.findall(r"^Epoch (\d+)", resumed.stderr, re.MULTILINE)]
+    assert epochs[0] > 1
+    assert (output / "bundle.json").is_file()
+
+
+def test_bad_input_ends_in_a_sentence_before_anything_is_written(
+    coded_csv: Path, tiny_encoder: Path, tmp_path: Path
+) -> None:
+    wrong = tmp_path / "wrong.csv"
+    wrong.write_text("text,stage\nI was lost,self_examinaton\n")
+    short = tmp_path / "short.csv"
+    short.write_text("text,stage,theme\n" + "I was lost,self_examination,\n" * 5)
+    for arguments, words in [
+        ([wrong], ["wrong.csv", "row 2", "self_examinaton", "self_examination"]),
+        ([short], ["5 coded excerpts", "at least 20"]),
+        ([coded_csv, "--base", "nobody/nothing"], ["nobody/nothing", "neither a folder"]),
+    ]:
+        done = command("train", *arguments, "-o", tmp_path / "out")
+        assert done.returncode == 1, arguments
+        assert done.stderr.startswith("Error: ") and done.stderr.count("\n") == 1, done.stderr
+        assert all(word in done.stderr for word in words), done.stderr
+        assert not (tmp_path / "out").exists()
+    assert not list(tmp_path.glob("*.training"))
+
+
+# --- rules --------------------------------------------------------------------------------------------------------
+
+
+def coded(text: str, document: str | None = None, speaker: str = "P1", stage: tuple[str, ...] = ()) -> CodedExcerpt:
+    return CodedExcerpt(Excerpt(text, document=document, speaker=speaker), {"stage": stage, "theme": ()})
+
+
+@given(
+    st.lists(st.tuples(st.sampled_from("AB"), st.sets(st.sampled_from(STAGES[:3])), st.integers(1, 90)), max_size=30)
+)
+def test_joined_turns_are_one_speakers_neighbours_with_the_union_of_their_codes(
+    turns: list[tuple[str, set[str], int]],
+) -> None:
+    codebook = Codebook.default()
+    dimension = codebook.dimension("stage")
+    rows = [
+        coded(" ".join([f"w{i}"] * words), "d", speaker, dimension.in_order(codes))
+        for i, (speaker, codes, words) in enumerate(turns)
+    ]
+    for joined in join_turns(rows, codebook, random.Random(0)):
+        members = sorted({int(word[1:]) for word in joined.excerpt.text.split()})
+        assert members == list(range(members[0], members[-1] + 1)) and len(members) > 1
+        assert {rows[i].excerpt.speaker for i in members} == {joined.excerpt.speaker}
+        assert len(joined.excerpt.text.split()) <= 160
+        assert joined.codes["stage"] == dimension.in_order(code for i in members for code in rows[i].codes["stage"])
+
+
+def test_labels_tell_none_from_not_coded() -> None:
+    codebook = Codebook.default()
+    labels = labels_of(CodedExcerpt(Excerpt("x"), {"stage": ("planning_action",)}), codebook)
+    assert labels[:10].tolist() == [0, 0, 0, 0, 0, 1, 0, 0, 0, 0]
+    assert all(label != label for label in labels[10:])  # NaN: nobody coded the themes
+
+
+@given(st.lists(st.sampled_from([f"d{i}" for i in range(12)]), min_size=60, max_size=200))
+def test_splits_keep_documents_whole(documents: list[str]) -> None:
+    rows = [coded(f"t{i}", document) for i, document in enumerate(documents)]
+    try:
+        parts = split(rows)
+    except TrainingError:
+        return
+    everything = [*parts.train, *parts.validation, *parts.test]
+    assert sorted(one.excerpt.text for one in everything) == sorted(one.excerpt.text for one in rows)
+    if parts.by_document:
+        names = [{one.excerpt.document for one in part} for part in (parts.train, parts.validation, parts.test)]
+        assert not names[0] & names[1] and not names[0] & names[2] and not names[1] & names[2]
+    assert len(parts.train) >= len(parts.test)
+
+
+def test_the_corpus_splits_are_as_the_data_card_says() -> None:
+    codebook = Codebook.default()
+    splits = corpus_splits()
+    documents = [name for names in splits.values() for name in names]
+    assert len(documents) == len(set(documents)) == 194
+    assert {name[:3] for name in splits["unseen"]} == {"wrk", "exe"}
+    kinds = {name[:3] for name in documents} - {"wrk", "exe"}
+    for part in ("train", "validation", "test"):
+        assert {name[:3] for name in splits[part]} == kinds
+    for part in splits:
+        rows = load_corpus(part, codebook)  # type: ignore[arg-type]
+        given_codes = Counter(code for row in rows for codes in row.codes.values() for code in codes)
+        assert len(given_codes) == 15
+        assert "INT" not in {row.excerpt.speaker for row in rows}
+    assert fingerprint(load_corpus("test", codebook)) != fingerprint(load_corpus("test", codebook)[1:])

@@ -1,0 +1,87 @@
+"""`tl-classifier train CODED_DATA...`: coded data to a bundle."""
+
+from __future__ import annotations
+
+import logging
+import os
+import sys
+import warnings
+from dataclasses import replace
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from tl_classifier.commands.extras import needs_training
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command to `app`."""
+    app.command("train")(train)
+
+
+def train(
+    data: Annotated[
+        list[Path] | None, typer.Argument(help="Coded data: .csv .tsv .xlsx .parquet .jsonl files or folders.")
+    ] = None,
+    output: Annotated[Path, typer.Option("--output", "-o", help="Folder of the bundle to write.")] = Path("model"),
+    codebook: Annotated[Path | None, typer.Option(help="Codebook (.yaml); the shipped one if left out.")] = None,
+    preset: Annotated[
+        str, typer.Option(help="small (quick to train), distilled (as small, codes better) or accurate (slow).")
+    ] = "small",
+    base: Annotated[
+        str | None,
+        typer.Option(help="Encoder to start from: a folder, a name on a hub, or 'default' for the shipped model's."),
+    ] = None,
+    with_corpus: Annotated[
+        bool, typer.Option("--with-corpus", help="Add the shipped corpus, to refine the default codes.")
+    ] = False,
+    name: Annotated[str | None, typer.Option(help="Name of the model; the output folder's if left out.")] = None,
+    epochs: Annotated[int | None, typer.Option(min=1, help="At most so many passes over the data.")] = None,
+    batch: Annotated[int | None, typer.Option(min=1, help="Excerpts a step.")] = None,
+    learning_rate: Annotated[float | None, typer.Option(min=0, help="Highest learning rate.")] = None,
+    seed: Annotated[int | None, typer.Option(help="Seed of everything random.")] = None,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on with an interrupted training.")] = False,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the output folder.")] = False,
+) -> None:
+    """Train a model on coded data, calibrate it, evaluate it on held-out documents, and write it as a bundle.
+
+    Coded data has a column 'text', a column 'document', and one 0/1 column a code or one column 'codes' with codes
+    separated by semicolons; or it is .jsonl as 'score' writes it.
+    """
+    _quieten_libraries()
+    with needs_training("train"):
+        from training.presets import PRESETS
+        from training.run import Job
+        from training.run import train as run
+    from tl_classifier.codebook import Codebook
+
+    if preset not in PRESETS:
+        raise typer.BadParameter(f"{preset!r} is not one of {', '.join(PRESETS)}.", param_hint="--preset")
+    recipe = PRESETS[preset]
+    chosen: dict[str, Any] = {"epochs": epochs, "batch": batch, "learning_rate": learning_rate, "seed": seed}
+    options = replace(recipe.options, **{key: value for key, value in chosen.items() if value is not None})
+    job = Job(
+        data=data or [],
+        output=output,
+        codebook=Codebook.load(codebook) if codebook else None,
+        recipe=replace(recipe, base=base or recipe.base, options=options),
+        with_corpus=with_corpus,
+        name=name,
+        resume=resume,
+        overwrite=overwrite,
+        quiet=not sys.stderr.isatty(),
+        say=lambda line: typer.echo(line, err=True),
+    )
+    folder = run(job)
+    typer.echo(f"Wrote {folder}; its figures stand in {folder / 'README.md'}.", err=True)
+    typer.echo(str(folder))
+
+
+def _quieten_libraries() -> None:
+    """Keep the libraries' own chatter off the terminal; ours says what a user needs."""
+    os.environ.setdefault("TOKENIZERS_PARALLELISM", "true")
+    os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
+    os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
+    logging.getLogger("datasets").setLevel(logging.ERROR)
+    warnings.filterwarnings("ignore", module=r"(torch|transformers|datasets|sklearn)\b")

@@ -1,0 +1,1 @@
+"""Coded data to a model: dataset, training, calibration, evaluation, bundle."""

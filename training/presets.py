@@ -1,0 +1,35 @@
+"""Recipes: which encoder, trained how, and whether a teacher helps it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from training.bases import LARGE, SMALL
+from training.trainer import Options
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """How a model comes about.
+
+    Attributes:
+        base: The encoder to start from, as `training.bases.find_base` takes it.
+        options: How to train it.
+        teacher: Recipe of a larger model that is trained first on the same data, whose probabilities then are half of
+            what the model is taught; None for codes alone.
+    """
+
+    base: str
+    options: Options
+    teacher: Recipe | None = None
+
+
+ACCURATE = Recipe(
+    LARGE,
+    Options(epochs=4, learning_rate=6e-5, joins=0, frozen_words=True, frozen_layers=3),
+)
+SMALL_ALONE = Recipe(SMALL, Options())
+DISTILLED = Recipe(SMALL, Options(), teacher=ACCURATE)
+
+PRESETS = {"small": SMALL_ALONE, "distilled": DISTILLED, "accurate": ACCURATE}
+"""By name: ``small`` is quick to train, ``distilled`` as small and codes better, ``accurate`` is five times as slow."""
