@@ -776,7 +776,7 @@ class TestExport:
     def test_unknown_ending(self, tmp_path: Path) -> None:
         out = tmp_path / "mine.docx"
         assert sentence_of(run("export", "-o", out)) == (
-            f"{out}: the ending of the file must be one of .yaml, .yml, .json, .csv."
+            f"{out}: the ending of the file must be one of .yaml, .yml, .json, .csv, .qdc."
         )
         assert not out.exists()
 

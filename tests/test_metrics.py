@@ -6,13 +6,11 @@ import math
 
 import numpy as np
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 from sklearn.metrics import cohen_kappa_score, f1_score, precision_score, recall_score
 
 from tl_classifier import Codebook
 from training.calibration import expected_f1_threshold, fit_decoding
-from training.metrics import calibration_error, cohen_kappa, dimension_metrics
+from training.metrics import calibration_error, dimension_metrics
 
 RNG = np.random.default_rng(1)
 
@@ -63,15 +61,6 @@ def test_calibration_error() -> None:
     truth = np.array([[True], [False], [False], [False]])
     assert calibration_error(truth, np.full((4, 1), 0.25)) == pytest.approx(0.0)
     assert calibration_error(truth, np.full((4, 1), 0.95)) == pytest.approx(0.7)
-
-
-@given(st.lists(st.tuples(st.booleans(), st.booleans()), min_size=1, max_size=30))
-def test_kappa_has_the_bounds_of_a_kappa(pairs: list[tuple[bool, bool]]) -> None:
-    first, second = np.array(pairs).T
-    kappa = cohen_kappa(first, second)
-    assert math.isnan(kappa) or -1 <= kappa <= 1
-    if (first == second).all() and 0 < first.mean() < 1:
-        assert kappa == pytest.approx(1)
 
 
 def test_calibration_mends_overconfidence() -> None:

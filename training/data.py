@@ -17,6 +17,7 @@ from datasets import Dataset
 
 from tl_classifier.codebook import Codebook
 from tl_classifier.corpus.coded import read_coded
+from tl_classifier.corpus.refi.codings import read_code_map
 from tl_classifier.errors import InputError
 from tl_classifier.excerpts import CodedExcerpt, Excerpt
 from tl_classifier.preprocessing import Preprocessor
@@ -41,8 +42,23 @@ def load_corpus(split: Split, codebook: Codebook) -> list[CodedExcerpt]:
     return read_coded([files[document] for document in corpus_splits()[split]], codebook)
 
 
-def read_parts(names: Sequence[str], codebook: Codebook) -> dict[str, list[CodedExcerpt]]:
+def read_own(files: Sequence[Path], codebook: Codebook, code_map: Path | None = None) -> list[CodedExcerpt]:
+    """Coded data of the user's.
+
+    Raises:
+        InputError: if a file cannot be used.
+        CodebookError: if it has codes that the codebook lacks, and the map does not name.
+    """
+    return read_coded(files, codebook, code_map=read_code_map(code_map, codebook) if code_map else None)
+
+
+def read_parts(names: Sequence[str], codebook: Codebook, code_map: Path | None = None) -> dict[str, list[CodedExcerpt]]:
     """Coded data as the user names it: ``corpus:test`` and the like apart, all files together as ``own data``.
+
+    Args:
+        names: Files, and parts of the corpus.
+        codebook: What is coded.
+        code_map: For projects, a file that says what their codes are.
 
     Raises:
         InputError: if there is no such part of the corpus, or a file cannot be used.
@@ -58,7 +74,7 @@ def read_parts(names: Sequence[str], codebook: Codebook) -> dict[str, list[Coded
         else:
             raise InputError(f"{name}: the shipped corpus has the parts {', '.join(get_args(Split))}.")
     if files:
-        parts["own data"] = read_coded(files, codebook)
+        parts["own data"] = read_own(files, codebook, code_map)
     return parts
 
 

@@ -10,6 +10,8 @@ import numpy as np
 import numpy.typing as npt
 from sklearn.metrics import average_precision_score
 
+from tl_classifier.agreement import cohen_kappa
+
 Bools = npt.NDArray[np.bool_]
 Floats = npt.NDArray[np.float64]
 
@@ -193,18 +195,8 @@ def _code_metrics(code: str, truth: Bools, given: Bools, probabilities: Floats, 
         recall=both / support if support else float("nan"),
         f1=_interval(f1, list(_f1(samples))),
         average_precision=float(average_precision_score(truth, probabilities)) if support else float("nan"),
-        kappa=cohen_kappa(truth, given),
+        kappa=cohen_kappa(np.stack([truth, given], axis=1)),
     )
-
-
-def cohen_kappa(first: Bools, second: Bools) -> float:
-    """Cohen's (1960) kappa of two coders' decisions on one code; NaN where chance alone would agree always."""
-    if not len(first):
-        return float("nan")
-    observed = float((first == second).mean())
-    a, b = float(first.mean()), float(second.mean())
-    expected = a * b + (1 - a) * (1 - b)
-    return (observed - expected) / (1 - expected) if expected < 1 else float("nan")
 
 
 def calibration_error(truth: Bools, probabilities: Floats) -> float:

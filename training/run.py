@@ -22,7 +22,6 @@ from transformers import AutoTokenizer
 from tl_classifier.bundle import DEFAULT_BUNDLE, Bundle, sha256
 from tl_classifier.classifier import Classifier
 from tl_classifier.codebook import Codebook
-from tl_classifier.corpus.coded import read_coded
 from tl_classifier.decoding import Decoding
 from tl_classifier.errors import TrainingError
 from tl_classifier.excerpts import CodedExcerpt
@@ -31,7 +30,7 @@ from tl_classifier.runtimes.openvino import OpenVINORuntime
 from training.bases import Base, find_base
 from training.calibration import fit_decoding
 from training.cards import MODEL, model_card
-from training.data import fingerprint, join_turns, label_matrix, load_corpus, to_dataset
+from training.data import fingerprint, join_turns, label_matrix, load_corpus, read_own, to_dataset
 from training.distillation import pieces, probabilities, teach
 from training.evaluation import Metrics, baselines, evaluate, evaluate_baseline
 from training.export import export_network, finish_bundle, replace_folder
@@ -50,7 +49,8 @@ class Job:
         data: Files of coded data.
         output: Folder of the bundle to be written.
         recipe: Encoder, options and teacher.
-        codebook: What is coded; None for the shipped codebook.
+        codebook: What is coded.
+        code_map: For projects, a file that says what their codes are.
         with_corpus: Add the shipped corpus.
         name: Name of the model; None for the output folder's.
         resume: Go on with a training into the same folder that was interrupted.
@@ -62,7 +62,8 @@ class Job:
     data: Sequence[Path]
     output: Path
     recipe: Recipe
-    codebook: Codebook | None = None
+    codebook: Codebook
+    code_map: Path | None = None
     with_corpus: bool = False
     name: str | None = None
     resume: bool = False
@@ -109,7 +110,7 @@ def train(job: Job) -> Path:
         UserError: with one sentence, before anything is written, if something is wrong with what was given.
     """
     started = time.monotonic()
-    codebook = job.codebook or Codebook.default()
+    codebook = job.codebook
     _check_output(job)
     data = _gather(job, codebook)
     recipes = [recipe for recipe in (job.recipe, job.recipe.teacher) if recipe is not None]
@@ -296,7 +297,8 @@ def _check_output(job: Job) -> None:
 
 
 def _gather(job: Job, codebook: Codebook) -> _Data:
-    own = [one for one in read_coded(job.data, codebook) if not is_blank(one.excerpt.text)] if job.data else []
+    given = read_own(job.data, codebook, job.code_map) if job.data else []
+    own = [one for one in given if not is_blank(one.excerpt.text)]
     if not own and not job.with_corpus:
         raise TrainingError("There is no coded data to train on; name files with coded data, or add --with-corpus.")
     train: list[CodedExcerpt] = []

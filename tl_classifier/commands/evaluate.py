@@ -22,6 +22,14 @@ def evaluate(
         typer.Argument(help="Coded data (.csv .tsv .xlsx .parquet .jsonl), or corpus:test and the like."),
     ],
     model: Annotated[Path | None, typer.Option(help="Bundle to evaluate; the shipped one if left out.")] = None,
+    code_map: Annotated[
+        Path | None,
+        typer.Option(
+            "--map",
+            metavar="FILE",
+            help="For projects (.qdpx): what their codes are; lines 'name there: dimension.code', or null.",
+        ),
+    ] = None,
     baselines: Annotated[
         bool, typer.Option(help="Put simple baselines beside it, trained on the shipped corpus.")
     ] = False,
@@ -42,7 +50,7 @@ def evaluate(
 
     classifier = Classifier.load(model)
     codebook = classifier.codebook
-    parts = read_parts(data, codebook)
+    parts = read_parts(data, codebook, code_map)
     fitted = {}
     if baselines:
         fitted = fit_baselines(load_corpus("train", codebook), load_corpus("validation", codebook), codebook)

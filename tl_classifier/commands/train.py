@@ -29,6 +29,14 @@ def train(
     preset: Annotated[
         str, typer.Option(help="small (quick to train), distilled (as small, codes better) or accurate (slow).")
     ] = "small",
+    code_map: Annotated[
+        Path | None,
+        typer.Option(
+            "--map",
+            metavar="FILE",
+            help="For projects (.qdpx): what their codes are; lines 'name there: dimension.code', or null.",
+        ),
+    ] = None,
     base: Annotated[
         str | None,
         typer.Option(help="Encoder to start from: a folder, a name on a hub, or 'default' for the shipped model's."),
@@ -54,7 +62,7 @@ def train(
         from training.presets import PRESETS
         from training.run import Job
         from training.run import train as run
-    from tl_classifier.codebook import Codebook
+    from tl_classifier.commands.codebooks import load_codebook
 
     if preset not in PRESETS:
         raise typer.BadParameter(f"{preset!r} is not one of {', '.join(PRESETS)}.", param_hint="--preset")
@@ -64,7 +72,8 @@ def train(
     job = Job(
         data=data or [],
         output=output,
-        codebook=Codebook.load(codebook) if codebook else None,
+        codebook=load_codebook(codebook),
+        code_map=code_map,
         recipe=replace(recipe, base=base or recipe.base, options=options),
         with_corpus=with_corpus,
         name=name,

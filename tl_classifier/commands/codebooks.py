@@ -1,0 +1,22 @@
+"""Which codebook a command works with."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from tl_classifier.codebook import Codebook
+
+
+def load_codebook(file: Path | None) -> Codebook:
+    """The codebook in a .yaml or .qdc file; the shipped one for None.
+
+    Raises:
+        CodebookError: if it cannot be used.
+    """
+    if file is None:
+        return Codebook.default()
+    if file.suffix.lower() != ".qdc":
+        return Codebook.load(file)
+    from tl_classifier.corpus.refi.codebooks import read_qdc
+
+    return read_qdc(file)

@@ -1,0 +1,7 @@
+"""Corpora: the files that excerpts and coded data are read from, and the files that results are written to.
+
+- `inputs`: files and folders to a stream of excerpts; `tables` and `transcripts` do the reading, on top of
+  `textfiles` (encodings) and `rows` (cells to excerpts).
+- `coded`: coded data, for training and evaluation.
+- `writers`: results; `journal`: the results of a run that is under way.
+"""
