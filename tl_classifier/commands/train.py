@@ -12,6 +12,7 @@ from typing import Annotated, Any
 
 import typer
 
+from tl_classifier.commands.codebooks import CodeMap, load_codebook
 from tl_classifier.commands.extras import needs_training
 
 
@@ -29,14 +30,7 @@ def train(
     preset: Annotated[
         str, typer.Option(help="small (quick to train), distilled (as small, codes better) or accurate (slow).")
     ] = "small",
-    code_map: Annotated[
-        Path | None,
-        typer.Option(
-            "--map",
-            metavar="FILE",
-            help="For projects (.qdpx): what their codes are; lines 'name there: dimension.code', or null.",
-        ),
-    ] = None,
+    code_map: CodeMap = None,
     base: Annotated[
         str | None,
         typer.Option(help="Encoder to start from: a folder, a name on a hub, or 'default' for the shipped model's."),
@@ -62,8 +56,6 @@ def train(
         from training.presets import PRESETS
         from training.run import Job
         from training.run import train as run
-    from tl_classifier.commands.codebooks import load_codebook
-
     if preset not in PRESETS:
         raise typer.BadParameter(f"{preset!r} is not one of {', '.join(PRESETS)}.", param_hint="--preset")
     recipe = PRESETS[preset]
