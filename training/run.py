@@ -26,7 +26,7 @@ from tl_classifier.decoding import Decoding
 from tl_classifier.errors import TrainingError
 from tl_classifier.excerpts import CodedExcerpt
 from tl_classifier.preprocessing import VERSION, Preprocessor, is_blank
-from tl_classifier.runtimes.openvino import OpenVINORuntime
+from tl_classifier.runtimes.openvino import LENGTH_STEP, OpenVINORuntime
 from training.bases import Base, find_base
 from training.calibration import fit_decoding
 from training.cards import MODEL, model_card
@@ -337,7 +337,7 @@ def _preprocessor(tokenizer: Any, work: Path) -> Preprocessor:
     """The one that the bundle will have, from the tokenizer file that it will have."""
     folder = work / "tokenizer"
     tokenizer.save_pretrained(str(folder))
-    longest = min(256, int(tokenizer.model_max_length))
+    longest = min(256, int(tokenizer.model_max_length)) // LENGTH_STEP * LENGTH_STEP  # as windows are padded
     settings = {"version": VERSION, "max_tokens": longest, "overlap": longest // 4}
     return Preprocessor.from_file(folder / "tokenizer.json", settings)
 

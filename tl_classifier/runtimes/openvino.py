@@ -18,8 +18,12 @@ import numpy.typing as npt
 
 from tl_classifier.errors import BundleError
 
-BATCH_TOKENS = 4096
+BATCH_TOKENS = 2048
 """Tokens, padding included, that go through the network at once."""
+
+LENGTH_STEP = 16
+"""Windows are padded to a multiple of this. OpenVINO keeps code and memory for every shape that it has met: with few
+shapes that stays small, however large the corpus."""
 
 
 def import_openvino() -> ModuleType:
@@ -67,7 +71,7 @@ class OpenVINORuntime:
         start = 0
         while start < len(order):
             stop = start + 1
-            while stop < len(order) and (stop + 1 - start) * len(windows[order[stop]]) <= BATCH_TOKENS:
+            while stop < len(order) and (stop + 1 - start) * _padded(len(windows[order[stop]])) <= BATCH_TOKENS:
                 stop += 1
             batch = order[start:stop]
             ids, mask = pad([windows[i] for i in batch], self._pad_id)
@@ -79,14 +83,18 @@ class OpenVINORuntime:
 
 
 def pad(windows: Sequence[Sequence[int]], pad_id: int) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
-    """Token ids and attention mask, each of shape (windows, longest), int64."""
-    longest = max(map(len, windows))
+    """Token ids and attention mask, each of shape (windows, length), int64; the length is a multiple of 16."""
+    longest = _padded(max(map(len, windows)))
     ids = np.full((len(windows), longest), pad_id, dtype=np.int64)
     mask = np.zeros((len(windows), longest), dtype=np.int64)
     for row, window in enumerate(windows):
         ids[row, : len(window)] = window
         mask[row, : len(window)] = 1
     return ids, mask
+
+
+def _padded(length: int) -> int:
+    return -(-length // LENGTH_STEP) * LENGTH_STEP
 
 
 def read_graph(folder: Path) -> tuple[bytes, Any]:
