@@ -13,12 +13,14 @@ import time
 from collections import Counter
 from pathlib import Path
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from tl_classifier import Codebook, CodedExcerpt, Excerpt, TrainingError
 from training.data import corpus_splits, fingerprint, join_turns, labels_of, load_corpus
+from training.distillation import pieces, teach
 from training.splitting import split
 
 STAGES = Codebook.default().dimension("stage").code_ids
@@ -209,6 +211,21 @@ def test_joined_turns_are_one_speakers_neighbours_with_the_union_of_their_codes(
         assert {rows[i].excerpt.speaker for i in members} == {joined.excerpt.speaker}
         assert len(joined.excerpt.text.split()) <= 160
         assert joined.codes["stage"] == dimension.in_order(code for i in members for code in rows[i].codes["stage"])
+
+
+def test_a_teacher_is_half_of_the_label_and_all_of_it_where_nobody_coded() -> None:
+    labels = np.array([[1.0, 0.0, np.nan]], dtype=np.float32)
+    taught = teach(labels, np.array([[0.5, 0.25, 0.75]]))
+    assert taught.tolist() == [[0.75, 0.125, 0.75]]
+
+
+def test_pieces_are_runs_of_whole_sentences_that_nobody_coded() -> None:
+    text = "First I was lost. Then I asked why? Now I am sure."
+    found = pieces([coded(text), coded("One sentence.")] * 20, random.Random(0))
+    assert len(found) == 20
+    assert all(one.excerpt.text in text and one.excerpt.text != text and not one.codes for one in found)
+    assert {one.excerpt.text[-1] for one in found} <= {".", "?"}
+    assert len({one.excerpt.text for one in found}) > 2
 
 
 def test_labels_tell_none_from_not_coded() -> None:
