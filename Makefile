@@ -10,7 +10,7 @@ export HF_HUB_OFFLINE := 1
 
 demo: .venv/base
 	@mkdir -p demo-output
-	$(BIN)/tl-classifier score tl_classifier/samples/interview.txt --skip-speaker INTERVIEWER -o demo-output/interview.csv --force
+	$(BIN)/tl-classifier score tl_classifier/samples/interview.txt -o demo-output/interview.csv --force
 	@echo "The codes of each turn are in demo-output/interview.csv."
 
 test: lint unit

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -10,6 +11,7 @@ from hypothesis import settings
 
 os.environ["HF_HUB_OFFLINE"] = "1"
 os.environ["TOKENIZERS_PARALLELISM"] = "false"
+os.environ["TLC_MODELS"] = tempfile.mkdtemp(prefix="tlc-models-")  # the user's own models are no business of tests
 
 # Machines are noisy: a slow example is no failure.
 settings.register_profile("default", deadline=None)

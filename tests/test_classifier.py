@@ -6,13 +6,17 @@ import json
 import shutil
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
 from tl_classifier import BundleError, Classifier, Codebook, Excerpt, InputError
 from tl_classifier.decoding import Decoding, pool_windows
+from tl_classifier.evidence import passages, without
+from tl_classifier.excerpts import record
 
 TEXTS = [
     "I was ashamed and asked why I had never learnt it.",
@@ -56,9 +60,11 @@ def test_openvino_gives_what_torch_gives(tiny_bundle: Path) -> None:
     from training.model import ExcerptModel
 
     classifier = Classifier.load(tiny_bundle)
-    model = ExcerptModel.from_pretrained(str(tiny_bundle), classifier.codebook).eval()
+    separator = classifier.preprocessor.separator
+    model = ExcerptModel.from_pretrained(str(tiny_bundle), classifier.codebook, separator=separator).eval()
     load_weights(model, tiny_bundle)
-    windows = [w.ids for ws in classifier.preprocessor.windows(TEXTS) for w in ws]
+    questions = [None if i % 2 else "What had you learnt?" for i in range(len(TEXTS))]
+    windows = [w.ids for ws in classifier.preprocessor.windows(TEXTS, questions) for w in ws]
     found = classifier.runtime.logits(windows)
     for window, logits in zip(windows, found, strict=True):
         ids = torch.tensor([window])
@@ -95,13 +101,79 @@ def test_training_and_serving_see_the_same_token_ids(tiny_bundle: Path) -> None:
             return np.zeros((len(windows), classifier.codebook.outputs), dtype=np.float32)
 
     classifier.runtime = Spy()
-    classifier.predict([Excerpt(text) for text in awkward])
-    coded = [CodedExcerpt(Excerpt(text), {"stage": (), "theme": ()}) for text in awkward]
+    excerpts = [
+        Excerpt(text, context="INT: What\u2019s \ufb01rst?" if i % 2 else None) for i, text in enumerate(awkward)
+    ]
+    classifier.predict(excerpts)
+    coded = [CodedExcerpt(excerpt, {"stage": (), "theme": ()}) for excerpt in excerpts]
     dataset = to_dataset(coded, classifier.codebook, classifier.preprocessor)
     trained_on = [tuple(window) for windows in dataset["windows"] for window in windows]
     assert [np.array(ids).tobytes() for ids in trained_on] == [np.array(ids).tobytes() for ids in seen]
     assert max(map(len, seen)) == 64
     assert len(seen) > len(awkward)
+
+
+def test_the_question_is_read_and_not_coded(tiny_bundle: Path) -> None:
+    """The question changes what is seen in the answer, and the mean is taken over the answer's tokens alone."""
+    import torch
+
+    from training.model import ExcerptModel
+
+    classifier = Classifier.load(tiny_bundle)
+    preprocessor = classifier.preprocessor
+    answer = Excerpt("no, not at all")
+    alone, asked, other = classifier.logits([answer, *(replace(answer, context=q) for q in ("who?", "was it shame?"))])
+    assert not np.allclose(alone, asked) and not np.allclose(asked, other)
+    assert np.array_equal(classifier.logits([replace(answer, context="  ")])[0], alone)
+
+    model = ExcerptModel.from_pretrained(
+        str(tiny_bundle), classifier.codebook, separator=preprocessor.separator, dropout=0
+    ).eval()
+    model.encoder.forward = lambda input_ids, attention_mask: SimpleNamespace(  # type: ignore[method-assign]
+        last_hidden_state=torch.nn.functional.one_hot(input_ids, 200).float()
+    )
+    (window,) = preprocessor.windows([answer.text], ["was it shame?"])[0]
+    ids = torch.tensor([[*window.ids, 0, 0]])
+    mean = model.features(ids, (ids != 0).long())[0]
+    text = preprocessor.windows([answer.text])[0][0].ids
+    assert window.ids[: len(text)] == text and window.ids[-1] == preprocessor.separator
+    assert set(mean.nonzero().flatten().tolist()) == set(text)
+    assert mean.sum() == pytest.approx(1)
+
+
+def test_evidence(tiny_bundle: Path) -> None:
+    """The passage named is the one without which the probability is lowest; offsets are those of the text as given."""
+    classifier = Classifier.load(tiny_bundle)
+    texts = [
+        "  I was lost.  Nothing made sense\u2026 Why should the expert decide?\nNobody asked!",
+        "we learn, and I try, and who knows",
+        "shame",
+        "P1: Was it shame? Yes.",
+    ]
+    plain = classifier.predict([Excerpt(text) for text in texts])
+    found = classifier.predict([Excerpt(text) for text in texts], evidence=True)
+    assert [replace(p, evidence=None) for p in found] == plain
+    assert plain[0].evidence is None
+    named = 0
+    for text, prediction in zip(texts, found, strict=True):
+        spans = passages(text)
+        assert prediction.evidence is not None
+        assert {d: set(codes) for d, codes in prediction.evidence.items()} == {
+            d: set(codes) for d, codes in prediction.codes.items()
+        }
+        for dimension, by_code in prediction.evidence.items():
+            for code, span in by_code.items():
+                named += 1
+                assert span in spans
+                assert text[slice(*span)] == text[slice(*span)].strip() != ""
+                if len(spans) > 1:
+                    rest = classifier.predict([without(Excerpt(text), other) for other in spans])
+                    remaining = [r.probabilities[dimension][code] for r in rest]
+                    assert remaining[spans.index(span)] == pytest.approx(min(remaining), abs=0.01)
+    assert named > 8
+    row = record(Excerpt("x"), found[0], model="m")
+    assert list(row)[-1] == "evidence"
+    assert "evidence" not in record(Excerpt("x"), plain[0], model="m")
 
 
 def test_no_words(tiny_bundle: Path) -> None:

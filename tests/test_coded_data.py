@@ -271,6 +271,27 @@ cells = st.one_of(
 )  # fmt: skip
 
 
+def test_a_text_that_a_spreadsheet_cut_is_used_as_far_as_it_goes(tmp_path: Path) -> None:
+    path = tmp_path / "result.xlsx"
+    said = "I came home late. " * 2_000
+    prediction = Prediction(
+        {"act": ("digging",), "mood": ()},
+        {"act": ("labour",), "mood": ()},
+        {dimension.id: {code.id: 0.5 for code in dimension.codes} for dimension in CODEBOOK.dimensions},
+    )
+    with writing(path, CODEBOOK) as writer:
+        writer.write(
+            [
+                record(Excerpt(said), prediction, model="m@1"),
+                record(Unscorable("the text is empty"), None, model="m@1"),
+                record(Excerpt("Short."), prediction, model="m@1"),
+            ]
+        )
+    found = read_coded([path], CODEBOOK)
+    assert [excerpt.codes["act"] for excerpt in found] == [("digging",), ("digging",)]
+    assert [len(excerpt.excerpt.text) for excerpt in found] == [32_767, 6]
+
+
 @given(
     st.lists(
         st.fixed_dictionaries(

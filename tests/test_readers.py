@@ -125,7 +125,8 @@ def test_what_is_not_the_format_of_its_ending(tmp_path: Path, ending: str, conte
 def test_truncated(tmp_path: Path, ending: str, share: float) -> None:
     path = make(tmp_path / f"t{ending}")
     content = path.read_bytes()
-    assert "cannot be read" in sentence(write(path, content[: int(len(content) * share)]))
+    message = sentence(write(path, content[: int(len(content) * share)]))
+    assert "cannot be read" in message or "damaged or cut off" in message
 
 
 @pytest.mark.parametrize(
@@ -235,15 +236,15 @@ def test_a_quotation_mark_that_opens_the_rest_of_a_large_file(tmp_path: Path, mo
     assert "not closed" in message
 
 
-def test_a_text_of_five_megabytes_is_kept_with_the_reason(tmp_path: Path) -> None:
+def test_a_text_of_two_megabytes_is_kept_with_the_reason(tmp_path: Path) -> None:
     for path in (
-        write(tmp_path / "t.csv", "id,text\na," + "word " * 1_000_000 + "\nb,fine\n"),
-        write(tmp_path / "t.jsonl", json.dumps({"text": "word " * 1_000_000}) + '\n{"text": "fine"}\n'),
-        write(tmp_path / "t.txt", "P1: " + "word " * 1_000_000 + "\nP2: fine"),
+        write(tmp_path / "t.csv", "id,text\na," + "word" * 500_000 + "\nb,fine\n"),
+        write(tmp_path / "t.jsonl", json.dumps({"text": "word" * 500_000}) + '\n{"text": "fine"}\n'),
+        write(tmp_path / "t.txt", "P1: " + "word" * 500_000 + "\nP2: fine"),
     ):
         assert texts(path) == [None, "fine"]
         (reason,) = reasons(path)
-        assert reason.startswith(("the text has 5,000,000 characters", "the text has 4,999,999 characters"))
+        assert reason.startswith("the text has 2,000,000 characters")
         assert f"{rows.MAX_CHARACTERS:,}" in reason
 
 
@@ -408,16 +409,18 @@ def test_folders(tmp_path: Path) -> None:
         ".git/c.csv",
         "~$a.xlsx",
         "notes.docx",
+        "README.md",
+        "photo.jpg",
         "c.csv.partial",
     ):
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
         write(folder / name, "text\na\n")
     (folder / "b" / "loop").symlink_to(folder, target_is_directory=True)
     (folder / "b" / "self.csv").symlink_to(folder / "b" / "self.csv")
-    names = ["a.CSV", "b/a.jsonl", "b/x.txt"]
+    names = ["a.CSV", "b/a.jsonl", "b/x.txt", "notes.docx"]
     assert inputs.expand([folder]) == [folder / name for name in names]
     assert inputs.expand([folder / "b" / "x.txt", folder, folder / "a.CSV"]) == [
-        folder / name for name in ("b/x.txt", "a.CSV", "b/a.jsonl")
+        folder / name for name in ("b/x.txt", "a.CSV", "b/a.jsonl", "notes.docx")
     ]
     assert inputs.expand([folder], leave_out=folder / "b" / ".." / "a.CSV") == [folder / name for name in names[1:]]
 
@@ -426,7 +429,7 @@ def test_inputs_that_cannot_be_meant(tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
     assert "does not exist" in sentence(tmp_path / "none.csv")
     assert "no file that can be read" in sentence(tmp_path / "empty")
-    assert ".txt" in sentence(write(tmp_path / "notes.docx", "x"))
+    assert ".txt" in sentence(write(tmp_path / "notes.html", "x"))
     output = write(tmp_path / "out.csv", "text\na")
     with pytest.raises(InputError, match="both an input and the output"):
         inputs.expand([output], leave_out=output)
@@ -520,7 +523,7 @@ def test_paragraphs_where_there_are_no_labels() -> None:
 
 def test_a_transcript_without_words_and_one_too_large(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert "no words" in sentence(write(tmp_path / "a.txt", " \n\n"))
-    monkeypatch.setattr("tl_classifier.corpus.transcripts.MAX_BYTES", 10)
+    monkeypatch.setattr("tl_classifier.corpus.documents.MAX_CHARACTERS", 10)
     assert "split it" in sentence(write(tmp_path / "b.txt", "P1: more than that"))
 
 
@@ -553,9 +556,10 @@ def test_turns_are_in_order_apart_and_whole(lines: list[str], end: str) -> None:
         words = text[turn.start : turn.end]
         assert words == words.strip()
         place = turn.end
-    labels = "".join(f"{turn.speaker}:" for turn in turns if turn.speaker is not None)
+    labels = "".join(turn.speaker for turn in turns if turn.speaker is not None)
     said = "".join(text[turn.start : turn.end] for turn in turns)
-    assert sorted("".join((labels + said).split())) == sorted("".join(text.split()))
+    marks = str.maketrans("", "", ":*_>[]()#-–—•|<{}0123456789.,")  # what may stand around a name
+    assert sorted("".join((labels + said).translate(marks).split())) == sorted("".join(text.translate(marks).split()))
 
 
 def test_turns_are_named_tuples() -> None:

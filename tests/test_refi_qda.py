@@ -630,6 +630,19 @@ def spans(path: Path) -> dict[str, list[tuple[str, list[str]]]]:
     }
 
 
+def test_the_evidence_is_in_the_note(tmp_path: Path, files: tuple[Path, Path]) -> None:
+    row = scored_row("I dug\n it. Then tea.", "digging", "glad")
+    row["evidence"] = {"act": {"digging": [0, 10]}, "mood": {}}
+    out = tmp_path / "out.qdpx"
+    run(scored(tmp_path / "one.jsonl", [row]), "-o", out, "--codebook", files[1])
+    check_valid(out)
+    notes = {note.text for note in read_project(out).notes.values()}
+    assert notes == {
+        f'Coded by {MODEL}, probability 0.90, in the words "I dug it."',
+        f"Coded by {MODEL}, probability 0.90",
+    }
+
+
 def test_results_become_a_project_with_the_model_as_a_coder(tmp_path: Path, files: tuple[Path, Path]) -> None:
     path, out = files[0], tmp_path / "out.qdpx"
     said = run(path, "-o", out, "--codebook", files[1])

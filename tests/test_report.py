@@ -239,6 +239,21 @@ def test_the_strongest_come_first_and_once(tmp_path: Path) -> None:
     assert len(quotes) == STRONGEST
 
 
+def test_evidence_is_marked(tmp_path: Path) -> None:
+    rows = [
+        scored_record(" I was <lost>. Then tea. ", {"stage": ["reintegration"], "theme": ["challenges"]}),
+        scored_record("word " * 5_000, {"stage": ["planning_action"]}),
+    ]
+    rows[0]["evidence"] = {"stage": {"reintegration": [1, 14]}, "theme": {"challenges": [15, 24]}}
+    rows[1]["evidence"] = {"stage": {"planning_action": [20_000, 20_004]}, "theme": {}}  # in what is cut away
+    html = section(make(tmp_path, rows), "strongest")
+    quotes = re.findall(r"<blockquote[^>]*>(.*?)</blockquote>", html)
+    assert quotes[1] == "<mark>I was &lt;lost&gt;.</mark> Then tea."
+    assert quotes[2] == "I was &lt;lost&gt;. <mark>Then tea.</mark>"
+    assert "<mark>" not in quotes[0] and quotes[0].endswith("[…]")
+    Page(html)
+
+
 def test_long_excerpts_are_cut(tmp_path: Path) -> None:
     html = make(tmp_path, [scored_record("word " * 5_000, {"stage": ["reintegration"]})])
     (quote,) = re.findall(r"<blockquote[^>]*>([^<]+)</blockquote>", section(html, "strongest"))

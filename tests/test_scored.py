@@ -73,6 +73,29 @@ def test_without_text(tmp_path: Path, ending: str) -> None:
     assert list(read_scored(path)) == records
 
 
+@pytest.mark.parametrize("ending", ENDINGS)
+@pytest.mark.parametrize("with_text", [True, False])
+def test_evidence(tmp_path: Path, ending: str, with_text: bool) -> None:
+    """Offsets come back from every format; a table shows people the words, unless the text was left out."""
+    rows = [dict(row) for row in RECORDS]
+    rows[0]["evidence"] = {"stage": {"disorienting_dilemma": [0, 11]}, "theme": {}}
+    rows[3]["evidence"] = {"stage": {}, "theme": {}}
+    for row in rows:
+        if not with_text:
+            del row["text"]
+    path = tmp_path / f"out{ending}"
+    with writing(path, BOOK, with_text=with_text, with_evidence=True) as writer:
+        writer.write(rows)
+    found = list(read_scored(path))
+    assert found[0]["evidence"] == rows[0]["evidence"]
+    assert not any((found[3].get("evidence") or {}).values())
+    if ending == ".csv":
+        with path.open(encoding="utf-8-sig", newline="") as file:
+            cells = [row["evidence"] for row in csv.DictReader(file)]
+        assert cells[0] == "stage.disorienting_dilemma 0-11" + (": I was lost." if with_text else "")
+        assert cells[1:] == ["", "", ""]
+
+
 def test_a_text_that_was_cut_for_a_workbook_is_still_coded(tmp_path: Path) -> None:
     path = save(tmp_path / "t.xlsx", [scored_record("word " * 10_000, {"theme": ["challenges"]})])
     (row,) = read_scored(path)

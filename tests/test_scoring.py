@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import hashlib
 import io
 import json
@@ -13,20 +14,23 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from subprocess import PIPE
 from typing import Any
 
+import numpy as np
 import openpyxl
 import pyarrow.parquet as pq
 import pytest
 from rich.console import Console
 
-from tl_classifier import scoring
+from tl_classifier import Classifier, InputError, scoring
 from tl_classifier.codebook import Codebook
 from tl_classifier.commands.score import present
 from tl_classifier.corpus.journal import Journal, journal_path
 from tl_classifier.corpus.writers import OutputError
+from tl_classifier.decoding import Decoding
 from tl_classifier.errors import UserError
 from tl_classifier.excerpts import Excerpt, Prediction
 from tl_classifier.scoring import DocumentCounts, Summary, score
@@ -71,7 +75,7 @@ def corpus(tmp_path: Path) -> Path:
     """A folder of 57 rows in three files, some of which cannot be scored."""
     folder = tmp_path / "corpus"
     folder.mkdir()
-    (folder / "anna.txt").write_text("".join(f"INT: Question {n}?\n\nP1: Answer number {n}.\n\n" for n in range(10)))
+    (folder / "anna.txt").write_text("".join(f"OBS: Remark {n}.\n\nP1: Answer number {n}.\n\n" for n in range(10)))
     rows = [{"id": n, "text": f"Row {n % 20}" if n % 7 else "", "document": f"d{n % 3}"} for n in range(35)]
     (folder / "rows.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
     (folder / "more.csv").write_text("text,speaker\nhello,P9\n...,P9\n")
@@ -133,8 +137,8 @@ def test_chunks_are_bounded_in_characters_too(tmp_path: Path, monkeypatch: pytes
 
 
 def test_speakers_that_are_skipped(corpus: Path, tmp_path: Path) -> None:
-    summary = score([corpus], tmp_path / "out.jsonl", HashCoder(), skip_speakers=["int", "Nobody"])
-    assert summary.skipped == {"int": 10, "Nobody": 0}
+    summary = score([corpus], tmp_path / "out.jsonl", HashCoder(), skip_speakers=["obs", "Nobody"])
+    assert summary.skipped == {"obs": 10, "Nobody": 0}
     rows = records(tmp_path / "out.jsonl")
     assert len(rows) == 47
     assert [row["turn"] for row in rows[:3]] == [2, 4, 6]
@@ -311,7 +315,7 @@ def _add(corpus: Path) -> dict[str, Any]:
         (_add, "list of inputs changed"),
         (lambda _: {"classifier": HashCoder("hash@2")}, "model was hash@1 and is hash@2"),
         (lambda _: {"with_text": False}, "--no-text changed"),
-        (lambda _: {"skip_speakers": ["INT"]}, "--skip-speaker changed"),
+        (lambda _: {"skip_speakers": ["OBS"]}, "--skip-speaker changed"),
         (lambda _: {"text_column": "Text"}, "--text-column was text and is Text"),
     ],
 )
@@ -522,14 +526,53 @@ def command(*arguments: str | Path, cwd: Path = ROOT) -> subprocess.CompletedPro
     )
 
 
+def test_evidence_and_review(tmp_path: Path, tiny_bundle: Path) -> None:
+    """What is asked for beside the codes is in the file, and the questions of interviewers are read."""
+    classifier = Classifier.load(tiny_bundle)
+    limits = {"stage": {0.9: np.full(10, 0.6)}, "theme": {0.9: np.full(5, np.inf)}}
+    classifier.decoding = Decoding(
+        {d: replace(part, accepted_from=limits[d]) for d, part in classifier.decoding.dimensions.items()}
+    )
+    folder = tmp_path / "in"
+    folder.mkdir()
+    (folder / "a.txt").write_text(
+        "INT: Was it shame?\n\nP1: No. I was lost. Nothing made sense.\n\nP1: No. I was lost.\n"
+    )
+    out = tmp_path / "out.jsonl"
+    seen: list[str | None] = []
+    predict = classifier.predict
+    classifier.predict = lambda excerpts, **asked: (  # type: ignore[method-assign]
+        seen.extend(e.context for e in excerpts) or predict(excerpts, **asked)
+    )
+    score([folder], out, classifier, evidence=True, precision=0.9)
+    first, _ = records(out)
+    assert seen[:2] == ["Was it shame?", None] and set(seen) == {"Was it shame?", None}
+    assert {d: list(found) for d, found in first["evidence"].items()} == first["codes"]
+    assert {d: list(found) for d, found in first["review"].items()} == first["codes"]
+    assert "context" not in first
+
+    table = tmp_path / "out.csv"
+    score([folder], table, classifier, evidence=True, precision=0.9)
+    with table.open(encoding="utf-8-sig", newline="") as file:
+        row = next(csv.DictReader(file))
+    reviewed = [f"{d}.{c}" for d, found in first["review"].items() for c, mark in found.items() if mark == "to review"]
+    assert row["to_review"] == "; ".join(reviewed)
+    assert [line.partition(" ")[0] for line in row["evidence"].splitlines()] == [
+        f"{d}.{c}" for d, codes in first["codes"].items() for c in codes
+    ]
+    with pytest.raises(InputError, match=r"ask for one of 0\.9"):
+        score([folder], tmp_path / "other.csv", classifier, precision=0.8)
+    assert not (tmp_path / "other.csv").exists()
+
+
 def test_the_command(corpus: Path, tmp_path: Path, tiny_bundle: Path) -> None:
     out = tmp_path / "out.jsonl"
-    done = command(corpus, "-o", out, "--model", tiny_bundle, "--skip-speaker", "INT", "--no-text")
+    done = command(corpus, "-o", out, "--model", tiny_bundle, "--skip-speaker", "OBS", "--no-text")
     assert done.returncode == 0, done.stderr
     assert done.stdout == ""
     assert "41 rows scored with tiny@" in done.stderr
     assert "6 rows not scored" in done.stderr
-    assert "10 rows of INT left out" in done.stderr
+    assert "10 rows of OBS left out" in done.stderr
     rows = records(out)
     assert len(rows) == 47
     assert all("text" not in row for row in rows)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import math
 import random
 import re
 import signal
@@ -11,6 +12,7 @@ import subprocess
 import sys
 import time
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -18,10 +20,18 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tl_classifier import Codebook, CodedExcerpt, Excerpt, TrainingError
+from tl_classifier import Codebook, CodedExcerpt, Excerpt, InputError, TrainingError
+from tl_classifier.bundle import Bundle
+from tl_classifier.decoding import Decoding
+from tl_classifier.excerpts import record
+from training.calibration import PRECISIONS, accepting_threshold, fit_decoding
 from training.data import corpus_splits, fingerprint, join_turns, labels_of, load_corpus
-from training.distillation import pieces, teach
+from training.distillation import examples, pieces, teach
+from training.presets import Recipe
+from training.run import Job, train
 from training.splitting import split
+from training.taught import taught_by, taught_by_file, write
+from training.trainer import Options
 
 STAGES = Codebook.default().dimension("stage").code_ids
 
@@ -180,8 +190,9 @@ def test_bad_input_ends_in_a_sentence_before_anything_is_written(
     ]:
         done = command("train", *arguments, "-o", tmp_path / "out")
         assert done.returncode == 1, arguments
-        assert done.stderr.startswith("Error: ") and done.stderr.count("\n") == 1, done.stderr
-        assert all(word in done.stderr for word in words), done.stderr
+        *before, last = done.stderr.splitlines()
+        assert last.startswith("Error: ") and all(line.startswith("Warning: ") for line in before), done.stderr
+        assert all(word in last for word in words), done.stderr
         assert not (tmp_path / "out").exists()
     assert not list(tmp_path.glob("*.training"))
 
@@ -205,7 +216,7 @@ def test_joined_turns_are_one_speakers_neighbours_with_the_union_of_their_codes(
         coded(" ".join([f"w{i}"] * words), "d", speaker, dimension.in_order(codes))
         for i, (speaker, codes, words) in enumerate(turns)
     ]
-    for joined in join_turns(rows, codebook, random.Random(0)):
+    for joined in join_turns(rows, codebook):
         members = sorted({int(word[1:]) for word in joined.excerpt.text.split()})
         assert members == list(range(members[0], members[-1] + 1)) and len(members) > 1
         assert {rows[i].excerpt.speaker for i in members} == {joined.excerpt.speaker}
@@ -217,15 +228,103 @@ def test_a_teacher_is_half_of_the_label_and_all_of_it_where_nobody_coded() -> No
     labels = np.array([[1.0, 0.0, np.nan]], dtype=np.float32)
     taught = teach(labels, np.array([[0.5, 0.25, 0.75]]))
     assert taught.tolist() == [[0.75, 0.125, 0.75]]
+    unasked = teach(labels, np.array([[0.5, np.nan, np.nan]]))
+    assert unasked[0, :2].tolist() == [0.75, 0.0] and np.isnan(unasked[0, 2])
+
+
+def test_kept_teaching_is_found_by_text_and_question(tmp_path: Path) -> None:
+    codebook = Codebook.default()
+    file = tmp_path / "taught.tsv"
+    known = [Excerpt("Yes.", context="Lost?"), Excerpt("Yes.")]
+    shares = np.linspace(0, 1, 30).reshape(2, 15)
+    write(file, "teacher@1", codebook, known, shares)
+    assert taught_by(file) == "teacher@1"
+    found = taught_by_file([Excerpt("Yes.", document="d"), Excerpt("No."), known[0]], codebook, file)
+    np.testing.assert_allclose(found[[2, 0]], shares, atol=0.0006)
+    assert np.isnan(found[1]).all()
+
+
+def test_all_that_is_trained_on_is_in_the_shipped_teaching() -> None:
+    codebook = Codebook.default()
+    made = examples(load_corpus("train", codebook), codebook, Options().joins, uncoded=True)
+    assert not np.isnan(taught_by_file([one.excerpt for one in made], codebook)).any()
+    others = [one.excerpt for part in ("validation", "test", "unseen") for one in load_corpus(part, codebook)]
+    known = [one.excerpt.text for one in load_corpus("train", codebook)]
+    strange = [excerpt for excerpt in others if excerpt.text not in known]
+    assert np.isnan(taught_by_file(strange, codebook)).all()  # nothing of what figures are made on
+
+
+@pytest.mark.training
+def test_a_teacher_is_trained_first_and_named(coded_csv: Path, tiny_encoder: Path, tmp_path: Path) -> None:
+    said: list[str] = []
+    options = Options(epochs=1, learning_rate=0.003)
+    recipe = Recipe(str(tiny_encoder), options, teacher=Recipe(str(tiny_encoder), replace(options, epochs=2)))
+    job = Job([coded_csv], tmp_path / "model", recipe, Codebook.default(), quiet=True, say=said.append)
+    bundle = Bundle.open(train(job))
+    assert said.index("Now the model itself.") > max(i for i, line in enumerate(said) if "of at most 2" in line)
+    assert bundle.manifest["teacher"]["sha256"] == bundle.manifest["base_model"]["sha256"]
+    assert bundle.manifest["taught_by"] is None
+    assert "- Teacher: " in (bundle.path / "README.md").read_text("utf-8")
 
 
 def test_pieces_are_runs_of_whole_sentences_that_nobody_coded() -> None:
-    text = "First I was lost. Then I asked why? Now I am sure."
-    found = pieces([coded(text), coded("One sentence.")] * 20, random.Random(0))
+    whole = [coded(f"First I was {n}. Then I asked why? Now I am sure.") for n in range(20)]
+    found = pieces([*whole, *[coded("One sentence.")] * 20])
     assert len(found) == 20
-    assert all(one.excerpt.text in text and one.excerpt.text != text and not one.codes for one in found)
+    for one, of in zip(found, whole, strict=True):
+        assert one.excerpt.text in of.excerpt.text and one.excerpt.text != of.excerpt.text and not one.codes
     assert {one.excerpt.text[-1] for one in found} <= {".", "?"}
-    assert len({one.excerpt.text for one in found}) > 2
+    assert {"Now I am sure.", "Then I asked why?"} < {one.excerpt.text for one in found}
+    assert pieces([coded("..."), *whole[7:9]]) == found[7:9]  # the same, whatever else there is
+
+
+@given(st.lists(st.tuples(st.integers(0, 20), st.booleans()), max_size=80), st.sampled_from(PRECISIONS))
+def test_what_is_accepted_is_right_often_enough(rows: list[tuple[int, bool]], precision: float) -> None:
+    """Above the threshold the share of right codes is as asked, and more than chance would make it."""
+    chances = np.array([chance / 20 for chance, _ in rows])
+    right = np.array([yes for _, yes in rows], dtype=bool)
+    limit = accepting_threshold(chances, right, precision)
+    accepted = chances >= limit
+    if not accepted.any():
+        assert limit == math.inf
+        return
+    assert limit in chances
+    assert right[accepted].mean() >= precision
+    assert accepted.sum() >= math.log(0.1) / math.log(precision)
+
+
+def test_how_many_must_be_right_before_any_is_accepted() -> None:
+    enough, too_few = np.linspace(0.99, 0.6, 22), np.linspace(0.99, 0.6, 21)  # 0.9 ** 22 < 0.1 < 0.9 ** 21
+    assert accepting_threshold(enough, np.ones(22, dtype=bool), 0.9) == pytest.approx(0.6)
+    assert accepting_threshold(too_few, np.ones(21, dtype=bool), 0.9) == math.inf
+    wrong_at_the_end = np.append(np.ones(30, dtype=bool), [False] * 3)
+    assert accepting_threshold(np.linspace(0.99, 0.5, 33), wrong_at_the_end, 0.9) == pytest.approx(0.546, abs=0.001)
+
+
+def test_what_is_accepted_is_kept_with_the_decoding() -> None:
+    codebook = Codebook.default()
+    rng = np.random.default_rng(0)
+    labels = (rng.random((400, codebook.outputs)) < 0.3).astype(np.float32)
+    logits = 4 * labels - 2 + rng.normal(0, 2, labels.shape)
+    fitted = fit_decoding(logits, labels, codebook)
+    again = Decoding.from_dict(json.loads(json.dumps(fitted.to_dict())), codebook)
+    assert again.precisions == list(PRECISIONS)
+    reviewed = again.review(again.predictions(logits, codebook, "m"), codebook, 0.9)
+    marks = [
+        (mark, labels[i, codebook.slices[d.id]][d.code_ids.index(code)] > 0.5)
+        for i, found in enumerate(reviewed)
+        for d in codebook.dimensions
+        for code, mark in (found.review or {})[d.id].items()
+    ]
+    assert {(d, tuple(codes)) for d, codes in (reviewed[0].review or {}).items()} == set(reviewed[0].codes.items())
+    accepted = [right for mark, right in marks if mark == "accepted"]
+    assert len(accepted) > 200 and np.mean(accepted) > 0.9
+    assert np.mean([right for mark, right in marks if mark == "to review"]) < 0.8
+    assert json.loads(json.dumps(record(Excerpt("x"), reviewed[0], model="m")))["review"] == reviewed[0].review
+    with pytest.raises(InputError, match=r"ask for one of 0\.7, 0\.8, 0\.9, 0\.95"):
+        again.review([], codebook, 0.5)
+    with pytest.raises(InputError, match="train it anew"):
+        Decoding.uncalibrated(codebook).review([], codebook, 0.9)
 
 
 def test_labels_tell_none_from_not_coded() -> None:

@@ -61,11 +61,11 @@ def make_bundle(folder: Path, encoder: Path, *, seed: int = 0) -> Path:
 
     torch.manual_seed(seed)
     codebook = Codebook.default()
-    model = ExcerptModel.from_pretrained(str(encoder), codebook)
+    tokenizer = AutoTokenizer.from_pretrained(str(encoder))
+    model = ExcerptModel.from_pretrained(str(encoder), codebook, separator=tokenizer.sep_token_id)
     with torch.no_grad():
         for head in model.heads.values():
             head.weight.mul_(8)
-    tokenizer = AutoTokenizer.from_pretrained(str(encoder))
     export_network(model, tokenizer, folder)
     decoding = Decoding.uncalibrated(codebook)
     manifest = {
@@ -73,6 +73,7 @@ def make_bundle(folder: Path, encoder: Path, *, seed: int = 0) -> Path:
         "version": f"0.{seed}",
         "pad_id": tokenizer.pad_token_id,
     }
-    preprocessor = Preprocessor.from_file(folder / "tokenizer.json", {"version": 1, "max_tokens": 64, "overlap": 16})
+    settings = {"version": 1, "max_tokens": 64, "overlap": 16, "context_tokens": 16}
+    preprocessor = Preprocessor.from_file(folder / "tokenizer.json", settings)
     finish_bundle(folder, model=model, preprocessor=preprocessor, decoding=decoding, manifest=manifest, card="# tiny\n")
     return folder

@@ -12,6 +12,7 @@ from tl_classifier.bundle import Bundle
 from tl_classifier.codebook import Codebook
 from tl_classifier.decoding import Array, Decoding, pool_windows
 from tl_classifier.errors import InputError
+from tl_classifier.evidence import with_evidence
 from tl_classifier.excerpts import Excerpt, Prediction
 from tl_classifier.preprocessing import Preprocessor, is_blank
 from tl_classifier.runtimes import Runtime
@@ -84,21 +85,33 @@ class Classifier:
         """``name@version``: how its codings are signed."""
         return f"{self.name}@{self.version}"
 
-    def predict(self, excerpts: Sequence[Excerpt]) -> list[Prediction]:
+    def predict(
+        self, excerpts: Sequence[Excerpt], *, evidence: bool = False, precision: float | None = None
+    ) -> list[Prediction]:
         """Code a batch of excerpts, in their order.
 
+        Args:
+            excerpts: What to code.
+            evidence: Say for each code given which sentence carries it; that takes several times as long.
+            precision: Say for each code given whether it can be accepted unseen, so that this share of what is accepted
+                is right; None to leave that open.
+
         Raises:
-            InputError: if there is nothing to code in one of them (no letter or digit is left after cleaning).
+            InputError: if there is nothing to code in one of them (no letter or digit is left after cleaning), or the
+                model was not fitted for that precision.
         """
         for number, excerpt in enumerate(excerpts, start=1):
             if is_blank(excerpt.text):
                 raise InputError(f"Excerpt {number} has no words; leave it out.")
-        return self.decoding.predictions(self.logits([e.text for e in excerpts]), self.codebook, self.model)
+        found = self.decoding.predictions(self.logits(excerpts), self.codebook, self.model)
+        if evidence:
+            found = with_evidence(self, excerpts, found)
+        return found if precision is None else self.decoding.review(found, self.codebook, precision)
 
-    def logits(self, texts: Sequence[str]) -> Array:
-        """Logits before calibration, shape (texts, outputs), windows pooled."""
-        if not texts:
+    def logits(self, excerpts: Sequence[Excerpt]) -> Array:
+        """Logits before calibration, shape (excerpts, outputs), windows pooled."""
+        if not excerpts:
             return np.empty((0, self.codebook.outputs))
-        windows = self.preprocessor.windows(texts)
+        windows = self.preprocessor.windows([e.text for e in excerpts], [e.context for e in excerpts])
         logits = self.runtime.logits([window.ids for of_text in windows for window in of_text])
         return pool_windows(logits, [len(of_text) for of_text in windows], self.codebook)

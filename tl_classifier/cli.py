@@ -9,7 +9,20 @@ from typing import Annotated
 
 import typer
 
-from tl_classifier.commands import agreement, classify, codebook, evaluate, export, report, score, serve, train
+from tl_classifier.commands import (
+    agreement,
+    classify,
+    codebook,
+    evaluate,
+    export,
+    models,
+    report,
+    score,
+    serve,
+    suggest,
+    train,
+    transcript,
+)
 from tl_classifier.errors import UserError
 
 app = typer.Typer(
@@ -40,7 +53,20 @@ def _root(
     del version
 
 
-for _command in (classify, score, serve, train, evaluate, export, report, agreement, codebook):
+for _command in (
+    classify,
+    transcript,
+    score,
+    serve,
+    train,
+    evaluate,
+    export,
+    report,
+    agreement,
+    codebook,
+    models,
+    suggest,
+):
     _command.register(app)
 
 

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from tl_classifier.codebook import Codebook, Dimension
+from tl_classifier.errors import InputError
 from tl_classifier.excerpts import Prediction
 
 Array = npt.NDArray[np.float64]
+
+ACCEPTED, TO_REVIEW = "accepted", "to review"
 
 DECIMALS = 4
 """Decimals of a reported probability: more would only show the rounding of the arithmetic."""
@@ -54,11 +57,14 @@ class DimensionDecoding:
         intercepts: Shape (outputs,).
         thresholds: Shape (codes,). A code of a multi-label dimension is given from this probability on; an exclusive
             dimension gives its likeliest code and ignores them.
+        accepted_from: For some precisions, shape (codes,): from which probability on a code can be accepted unseen, if
+            that share of what is accepted is to be right; infinite where the held-out documents did not show that.
     """
 
     slopes: Array
     intercepts: Array
     thresholds: Array
+    accepted_from: Mapping[float, Array] = field(default_factory=dict)
 
     def probabilities(self, logits: Array, dimension: Dimension) -> Array:
         """Calibrated probabilities, shape (excerpts, outputs); an exclusive row sums to 1, "none" last if optional."""
@@ -102,14 +108,21 @@ class Decoding:
         dimensions = {}
         for dimension in codebook.dimensions:
             stored = data["dimensions"][dimension.id]
-            decoding = DimensionDecoding(
-                *(np.array(stored[name], dtype=np.float64) for name in ("slopes", "intercepts", "thresholds"))
+            slopes, intercepts, thresholds = (
+                np.array(stored[name], dtype=np.float64) for name in ("slopes", "intercepts", "thresholds")
             )
+            decoding = DimensionDecoding(slopes, intercepts, thresholds)
             expected = (dimension.outputs, dimension.outputs, len(dimension.codes))
             found = (decoding.slopes.size, decoding.intercepts.size, decoding.thresholds.size)
             if found != expected:
                 raise ValueError(f"dimension {dimension.id!r} has {found} values where {expected} are needed")
-            dimensions[dimension.id] = decoding
+            accepted_from = {
+                float(precision): np.array([np.inf if p is None else p for p in values], dtype=np.float64)
+                for precision, values in stored.get("accepted_from", {}).items()
+            }
+            if any(len(values) != len(dimension.codes) for values in accepted_from.values()):
+                raise ValueError(f"dimension {dimension.id!r} accepts other codes than it has")
+            dimensions[dimension.id] = replace(decoding, accepted_from=accepted_from)
         return cls(dimensions)
 
     def to_dict(self) -> dict[str, Any]:
@@ -121,10 +134,54 @@ class Decoding:
                     "slopes": [round(float(v), 6) for v in d.slopes],
                     "intercepts": [round(float(v), 6) for v in d.intercepts],
                     "thresholds": [round(float(v), 4) for v in d.thresholds],
+                    "accepted_from": {
+                        str(precision): [round(float(v), 4) if np.isfinite(v) else None for v in values]
+                        for precision, values in d.accepted_from.items()
+                    },
                 }
                 for name, d in self.dimensions.items()
             },
         }
+
+    @property
+    def precisions(self) -> list[float]:
+        """The precisions that `review` can be asked for."""
+        return sorted(set.intersection(*(set(d.accepted_from) for d in self.dimensions.values())))
+
+    def review(self, predictions: Sequence[Prediction], codebook: Codebook, precision: float) -> list[Prediction]:
+        """The predictions with `review` set: which of their codes can be accepted, and which somebody should look at.
+
+        Args:
+            predictions: From this decoding's probabilities.
+            codebook: Whose codes they are.
+            precision: What share of the accepted codes is to be right; one of `precisions`.
+
+        Raises:
+            InputError: if it is none of them.
+        """
+        if precision not in self.precisions:
+            known = ", ".join(map(str, self.precisions))
+            raise InputError(
+                f"This model cannot promise a precision of {precision:g}; "
+                + (f"ask for one of {known}." if known else "train it anew to have it fitted.")
+            )
+        limits = {
+            d.id: dict(zip(d.code_ids, self.dimensions[d.id].accepted_from[precision], strict=True))
+            for d in codebook.dimensions
+        }
+        return [
+            replace(
+                found,
+                review={
+                    dimension: {
+                        code: ACCEPTED if found.probabilities[dimension][code] >= limits[dimension][code] else TO_REVIEW
+                        for code in codes
+                    }
+                    for dimension, codes in found.codes.items()
+                },
+            )
+            for found in predictions
+        ]
 
     def predictions(self, logits: Array, codebook: Codebook, model: str) -> list[Prediction]:
         """Predictions from logits of excerpts, shape (excerpts, outputs)."""

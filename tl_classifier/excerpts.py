@@ -6,6 +6,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+Span = tuple[int, int]
+"""Offsets in Unicode code points: of the first character, and one past the last."""
+
 
 @dataclass(frozen=True, slots=True)
 class Excerpt:
@@ -19,6 +22,8 @@ class Excerpt:
         turn: The number of the turn within its document, the first is 1; None where unknown.
         start: Offset of the excerpt's first character in its source, in Unicode code points; None where unknown.
         end: Offset one past its last character; None where unknown.
+        context: What the excerpt answers, which is the interviewer's words just before it; None where unknown. It is
+            read to understand the text ("Not at all. It was the other way round.") and never coded itself.
     """
 
     text: str
@@ -28,6 +33,7 @@ class Excerpt:
     turn: int | None = None
     start: int | None = None
     end: int | None = None
+    context: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,12 +96,18 @@ class Prediction:
         groups: Dimension id to the groups of those codes (a theme is present where a subtheme is), in codebook order.
         probabilities: Dimension id to code id to calibrated probability in [0, 1], rounded to 4 decimals.
         model: ``name@version`` of the model.
+        evidence: Dimension id to code id to the passage that carries the code, for each code given, as offsets into
+            the excerpt's text; None where it was not asked for.
+        review: Dimension id to code id to ``accepted`` or ``to review``, for each code given; None where no precision
+            was asked for.
     """
 
     codes: Mapping[str, tuple[str, ...]]
     groups: Mapping[str, tuple[str, ...]]
     probabilities: Mapping[str, Mapping[str, float]] = field(repr=False)
     model: str = ""
+    evidence: Mapping[str, Mapping[str, Span]] | None = None
+    review: Mapping[str, Mapping[str, str]] | None = None
 
 
 def record(
@@ -112,7 +124,9 @@ def record(
     Returns:
         The keys ``id, document, speaker, turn, text, codes, groups, probabilities, model`` in this order. A row that
         could not be scored has null `codes`, `groups` and `probabilities` (an empty list would say that no code
-        applies) and one key more, `error`, with the reason.
+        applies) and one key more, `error`, with the reason. Where evidence was asked for, there is the key
+        `evidence`, behind `model`: ``{dimension: {code: [start, end]}}``; where a precision was, the key `review`:
+        ``{dimension: {code: "accepted" or "to review"}}``.
     """
     row: dict[str, Any] = {
         "id": source.id,
@@ -130,4 +144,10 @@ def record(
     row["groups"] = {dimension: list(groups) for dimension, groups in prediction.groups.items()}
     row["probabilities"] = {dimension: dict(values) for dimension, values in prediction.probabilities.items()}
     row["model"] = model
+    if prediction.evidence is not None:
+        row["evidence"] = {
+            d: {code: list(span) for code, span in found.items()} for d, found in prediction.evidence.items()
+        }
+    if prediction.review is not None:
+        row["review"] = {dimension: dict(found) for dimension, found in prediction.review.items()}
     return row

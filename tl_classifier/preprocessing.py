@@ -206,7 +206,7 @@ class Window:
     """A stretch of a clean text that the encoder reads at once.
 
     Attributes:
-        ids: Token ids, the encoder's special tokens included; at most `Preprocessor.max_tokens`.
+        ids: Token ids, the encoder's special tokens and the context included; at most `Preprocessor.max_tokens`.
         start: Offset of its first character in the clean text.
         end: Offset one past its last.
     """
@@ -223,15 +223,34 @@ class Preprocessor:
         tokenizer: The encoder's tokenizer; its truncation and padding settings are replaced.
         max_tokens: Length of a window, special tokens included.
         overlap: How many tokens a window shares with the one before it.
+        context_tokens: How many tokens of the context are read, its last ones; 0 for an encoder that learnt without.
     """
 
-    def __init__(self, tokenizer: Tokenizer, *, max_tokens: int = 256, overlap: int = 64) -> None:
-        if not 0 <= overlap < max_tokens - tokenizer.num_special_tokens_to_add(False):
-            raise ValueError(f"an overlap of {overlap} does not fit windows of {max_tokens} tokens")
+    def __init__(
+        self, tokenizer: Tokenizer, *, max_tokens: int = 256, overlap: int = 64, context_tokens: int = 0
+    ) -> None:
+        reserved = context_tokens + 1 if context_tokens else 0
+        if not 0 <= overlap < max_tokens - reserved - tokenizer.num_special_tokens_to_add(False):
+            raise ValueError(
+                f"an overlap of {overlap} and a context of {context_tokens} do not fit windows of {max_tokens} tokens"
+            )
         self.max_tokens = max_tokens
         self.overlap = overlap
-        self._tokenizer = tokenizer
+        self.context_tokens = context_tokens
+        self._alone = tokenizer
         tokenizer.no_padding()
+        tokenizer.no_truncation()
+        tokenizer.encode_special_tokens = True  # "[SEP]" in an interview is text
+        around = tokenizer.encode("").ids
+        self.separator: int = around[-1] if len(around) > 1 else -1
+        """The special token that ends a text, and the context behind it; -1 where the encoder has none."""
+        if context_tokens:
+            if self.separator < 0:
+                raise ValueError("an encoder without a token that ends a text cannot be given a context")
+            # Copies, since a tokenizer has one setting for truncation.
+            self._answering, self._context = _copy(tokenizer), _copy(tokenizer)
+            self._answering.enable_truncation(max_tokens - reserved, stride=overlap)
+            self._context.enable_truncation(context_tokens, direction="left")
         tokenizer.enable_truncation(max_tokens, stride=overlap)
 
     @classmethod
@@ -243,27 +262,69 @@ class Preprocessor:
         """
         if settings.get("version") != VERSION:
             raise ValueError(f"preprocessing version {settings.get('version')} is not {VERSION}")
-        return cls(Tokenizer.from_file(str(path)), max_tokens=settings["max_tokens"], overlap=settings["overlap"])
+        return cls(
+            Tokenizer.from_file(str(path)),
+            max_tokens=settings["max_tokens"],
+            overlap=settings["overlap"],
+            context_tokens=settings.get("context_tokens", 0),
+        )
 
     @property
     def settings(self) -> dict[str, int]:
         """What `from_file` needs to do the same again."""
-        return {"version": VERSION, "max_tokens": self.max_tokens, "overlap": self.overlap}
+        return {
+            "version": VERSION,
+            "max_tokens": self.max_tokens,
+            "overlap": self.overlap,
+            "context_tokens": self.context_tokens,
+        }
 
-    def windows(self, texts: Sequence[str]) -> list[list[Window]]:
+    def windows(self, texts: Sequence[str], contexts: Sequence[str | None] | None = None) -> list[list[Window]]:
         """Clean and tokenise a batch of texts.
+
+        Args:
+            texts: What is to be coded.
+            contexts: What each text answers, if anything; read where `context_tokens` allows. The context stands
+                behind each window of its text, which then has so much less room.
 
         Returns:
             For each text its windows in order, at least one (special tokens alone for a text with no words).
         """
-        cleaned = [clean(text).text for text in texts]
+        behind = self._behind(contexts if contexts is not None else [None] * len(texts))
+        encoded: list[Any] = [None] * len(texts)
+        for answering in (False, True):
+            chosen = [i for i, ids in enumerate(behind) if bool(ids) == answering]
+            if not chosen:
+                continue
+            tokenizer = self._answering if answering else self._alone
+            found = tokenizer.encode_batch([clean(texts[i]).text for i in chosen])
+            for i, encoding in zip(chosen, found, strict=True):
+                encoded[i] = encoding
         return [
-            [_window(encoding) for encoding in chain((first,), first.overflowing)]
-            for first in self._tokenizer.encode_batch(cleaned)
+            [_window(encoding, ids) for encoding in chain((first,), first.overflowing)]
+            for first, ids in zip(encoded, behind, strict=True)
         ]
 
+    def _behind(self, contexts: Sequence[str | None]) -> list[tuple[int, ...]]:
+        """The token ids that stand behind the windows of each text: none, or its context and a separator."""
+        behind: list[tuple[int, ...]] = [()] * len(contexts)
+        if not self.context_tokens:
+            return behind
+        given = [(i, clean(context).text) for i, context in enumerate(contexts) if context]
+        found = self._context.encode_batch([text for _, text in given], add_special_tokens=False)
+        for (i, _), encoding in zip(given, found, strict=True):
+            if encoding.ids:
+                behind[i] = (*encoding.ids, self.separator)
+        return behind
 
-def _window(encoding: Any) -> Window:
+
+def _copy(tokenizer: Tokenizer) -> Tokenizer:
+    copied = Tokenizer.from_str(tokenizer.to_str())
+    copied.encode_special_tokens = tokenizer.encode_special_tokens  # not in the file
+    return copied
+
+
+def _window(encoding: Any, behind: tuple[int, ...]) -> Window:
     spans = [span for span, special in zip(encoding.offsets, encoding.special_tokens_mask, strict=True) if not special]
     start, end = (spans[0][0], spans[-1][1]) if spans else (0, 0)
-    return Window(tuple(encoding.ids), start, end)
+    return Window((*encoding.ids, *behind), start, end)

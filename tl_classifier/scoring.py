@@ -17,9 +17,11 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from tl_classifier.codebook import Codebook
-from tl_classifier.corpus.inputs import expand, read_rows
+from tl_classifier.corpus.inputs import expand, read_selected
 from tl_classifier.corpus.journal import Journal, journal_path
+from tl_classifier.corpus.labels import folded
 from tl_classifier.corpus.rows import unless_blank
+from tl_classifier.corpus.speakers import How, LeftOut, Selection
 from tl_classifier.corpus.textfiles import readable
 from tl_classifier.corpus.writers import OutputError, Record, check_output, check_rows, writing
 from tl_classifier.excerpts import Excerpt, Prediction, Unscorable, record
@@ -45,7 +47,9 @@ class Coder(Protocol):
     def model(self) -> str:
         """``name@version``: how its codings are signed."""
 
-    def predict(self, excerpts: Sequence[Excerpt]) -> list[Prediction]:
+    def predict(
+        self, excerpts: Sequence[Excerpt], *, evidence: bool = False, precision: float | None = None
+    ) -> list[Prediction]:
         """Code a batch of excerpts, in their order; the same for the same texts in the same order."""
 
 
@@ -82,7 +86,9 @@ class Summary:
         output: The file written.
         model: ``name@version`` of the model.
         resumed: Rows taken over from an interrupted run.
-        skipped: Each speaker to be skipped to the number of turns left out.
+        skipped: Each speaker to be skipped to the number of rows left out.
+        interviewers: Names of interviewers, and how each is known, to the number of rows left out.
+        unclear: Documents in which several speak, and nobody is known to interview.
         unscorable: Reasons to numbers of rows.
         total: Counts over all scored rows.
         documents: Counts by document, in order of appearance; at most `MAX_DOCUMENTS`.
@@ -93,6 +99,8 @@ class Summary:
     model: str
     resumed: int = 0
     skipped: dict[str, int] = field(default_factory=dict)
+    interviewers: Counter[tuple[str, How]] = field(default_factory=Counter)
+    unclear: Sequence[str | None] = ()
     unscorable: Counter[str] = field(default_factory=Counter)
     total: DocumentCounts = field(default_factory=DocumentCounts)
     documents: dict[str | None, DocumentCounts] = field(default_factory=dict)
@@ -118,6 +126,10 @@ def score(
     text_column: str = "text",
     with_text: bool = True,
     skip_speakers: Sequence[str] = (),
+    interviewers: Sequence[str] = (),
+    include_interviewers: bool = False,
+    evidence: bool = False,
+    precision: float | None = None,
     resume: bool = False,
     restart: bool = False,
     force: bool = False,
@@ -132,13 +144,18 @@ def score(
         text_column: The column of tables that holds the text.
         with_text: False leaves the text out of the output, and out of the journal.
         skip_speakers: Speakers whose turns are left out, in upper or lower case.
+        interviewers: Who interviews, in upper or lower case. In documents in which none of them speaks, interviewers
+            are recognised; see `tl_classifier.corpus.speakers`.
+        include_interviewers: Whether what interviewers say is coded too.
+        evidence: Name the passage that carries each code given.
+        precision: Mark the codes that can be accepted unseen, so that this share of them is right.
         resume: Go on where an interrupted run stopped; where there was none, begin.
         restart: Throw away what an interrupted run did, and begin anew.
         force: Replace an output that exists. (A run that goes on may, since it was allowed to when it began.)
         progress: Is told how far the run is.
 
     Raises:
-        InputError: if the inputs cannot be read.
+        InputError: if the inputs cannot be read, or the model was not fitted for that precision.
         OutputError: if the output cannot be written or exists, or the journal of an interrupted run is there and
             it was not said what to do with it, or it is of a run with other inputs, model or options.
     """
@@ -147,10 +164,14 @@ def score(
     check_output(output)
     _check_unfinished(output, resume=resume, restart=restart, force=force)
     files = expand(inputs, leave_out=output)
-    skipped = dict.fromkeys(skip_speakers, 0)
-    run = _run(files, classifier, text_column=text_column, with_text=with_text, skip_speakers=skip_speakers)
+    selection = Selection(tuple(interviewers), include_interviewers, tuple(skip_speakers))
+    left_out = LeftOut()
+    asked = _Asked(evidence, precision)
+    if precision is not None:
+        asked.predict(classifier, [])  # the model says whether it can
+    run = _run(files, classifier, text_column=text_column, with_text=with_text, selection=selection, asked=asked)
     total = 0
-    for _ in _kept(read_rows(files, text_column=text_column), skipped):
+    for _ in read_selected(files, selection, left_out, text_column=text_column):
         total += 1
         if total % CHUNK_ROWS == 0:
             tell("reading", total, 0)
@@ -158,14 +179,27 @@ def score(
 
     journal = Journal(output, run, resume=resume)
     try:
-        summary = Summary(output, classifier.model, resumed=journal.records, skipped=skipped)
+        summary = Summary(
+            output,
+            classifier.model,
+            resumed=journal.records,
+            skipped={name: left_out.skipped[name] for name in skip_speakers},
+            interviewers=left_out.interviewers,
+            unclear=tuple(left_out.unclear),
+        )
         tell("scoring", journal.records, total)
-        rows = _kept(read_rows(files, text_column=text_column), dict.fromkeys(skip_speakers, 0))
+        rows = read_selected(files, selection, LeftOut(), text_column=text_column)
         for chunk in _chunks(map(unless_blank, islice(rows, journal.records, None))):
-            journal.append(_records(chunk, classifier, with_text=with_text))
+            journal.append(_records(chunk, classifier, asked, with_text=with_text))
             tell("scoring", journal.records, total)
         written = 0
-        with writing(output, classifier.codebook, with_text=with_text) as writer:
+        with writing(
+            output,
+            classifier.codebook,
+            with_text=with_text,
+            with_evidence=evidence,
+            with_review=precision is not None,
+        ) as writer:
             for records in journal:
                 writer.write(records)
                 for row in records:
@@ -202,7 +236,8 @@ def _run(
     *,
     text_column: str,
     with_text: bool,
-    skip_speakers: Sequence[str],
+    selection: Selection,
+    asked: _Asked,
 ) -> dict[str, Any]:
     """What a result depends on: where it is the same, an interrupted run can go on."""
     run: dict[str, Any] = {
@@ -210,7 +245,11 @@ def _run(
         "codebook": classifier.codebook.fingerprint,
         "option --text-column": text_column,
         "option --no-text": not with_text,
-        "option --skip-speaker": sorted({_folded(name) for name in skip_speakers}),
+        "option --skip-speaker": sorted({folded(name) for name in selection.skipped}),
+        "option --interviewer": sorted({folded(name) for name in selection.interviewers}),
+        "option --include-interviewer": selection.include_interviewers,
+        "option --evidence": asked.evidence,
+        "option --precision": asked.precision,
         "size of chunks": [CHUNK_ROWS, CHUNK_CHARACTERS],
         "list of inputs": [file.name for file in files],
     }
@@ -219,17 +258,6 @@ def _run(
             digest = hashlib.file_digest(content, "sha256").hexdigest()
         run[f"content of input {number} ({file.name})"] = {"sha256": digest}
     return run
-
-
-def _kept(rows: Iterable[Excerpt | Unscorable], skipped: dict[str, int]) -> Iterator[Excerpt | Unscorable]:
-    """The rows without those of the speakers to be skipped, which are counted."""
-    names = {_folded(name): name for name in skipped}
-    for row in rows:
-        name = names.get(_folded(row.speaker)) if row.speaker is not None else None
-        if name is None:
-            yield row
-        else:
-            skipped[name] += 1
 
 
 def _chunks(rows: Iterable[Excerpt | Unscorable]) -> Iterator[list[Excerpt | Unscorable]]:
@@ -246,27 +274,38 @@ def _chunks(rows: Iterable[Excerpt | Unscorable]) -> Iterator[list[Excerpt | Uns
         yield chunk
 
 
-def _records(chunk: Sequence[Excerpt | Unscorable], classifier: Coder, *, with_text: bool) -> list[dict[str, Any]]:
-    """The records of a chunk; what is said twice is scored once."""
-    distinct: dict[str, Excerpt] = {}
+@dataclass(frozen=True, slots=True)
+class _Asked:
+    """What is asked for beside the codes."""
+
+    evidence: bool
+    precision: float | None
+
+    def predict(self, classifier: Coder, excerpts: Sequence[Excerpt]) -> list[Prediction]:
+        if not self.evidence and self.precision is None:
+            return classifier.predict(excerpts)
+        return classifier.predict(excerpts, evidence=self.evidence, precision=self.precision)
+
+
+def _records(
+    chunk: Sequence[Excerpt | Unscorable], classifier: Coder, asked: _Asked, *, with_text: bool
+) -> list[dict[str, Any]]:
+    """The records of a chunk; what is said twice in answer to the same is scored once."""
+    distinct: dict[tuple[str, str | None], Excerpt] = {}
     for row in chunk:
         if isinstance(row, Excerpt):
-            distinct.setdefault(row.text, row)
-    scored = classifier.predict(list(distinct.values())) if distinct else []
+            distinct.setdefault((row.text, row.context), row)
+    scored = asked.predict(classifier, list(distinct.values())) if distinct else []
     predictions = dict(zip(distinct, scored, strict=True))
     return [
         record(
             row,
-            predictions[row.text] if isinstance(row, Excerpt) else None,
+            predictions[row.text, row.context] if isinstance(row, Excerpt) else None,
             model=classifier.model,
             with_text=with_text,
         )
         for row in chunk
     ]
-
-
-def _folded(name: str) -> str:
-    return " ".join(name.casefold().split())
 
 
 def _silent(phase: str, done: int, total: int) -> None:

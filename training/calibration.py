@@ -4,13 +4,21 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 import numpy.typing as npt
 from scipy.optimize import minimize
+from scipy.stats import binom
 
 from tl_classifier.codebook import Codebook
 from tl_classifier.decoding import Array, Decoding, DimensionDecoding
+
+PRECISIONS = (0.7, 0.8, 0.9, 0.95)
+"""For which a model says what can be accepted unseen."""
+
+CONFIDENCE = 0.9
+"""With which a model promises them."""
 
 PRIOR_STRENGTH = 4.0
 """How firmly a code's slope is held to its dimension's, as inverse variance of the log slope: codes with few
@@ -56,8 +64,49 @@ def fit_decoding(
         if not dimension.exclusive:
             probabilities = decoding.probabilities(scores, dimension)
             thresholds[:] = [expected_f1_threshold(p, w) for p in probabilities.T]
-        fitted[dimension.id] = decoding
+        shown = decoding.probabilities(scores, dimension)
+        given = decoding.decide(shown, dimension)
+        accepted_from = {
+            precision: np.array(
+                [
+                    accepting_threshold(p[g], t[g] > 0.5, precision)
+                    for p, t, g in zip(shown.T, truth.T, given.T, strict=False)
+                ]
+            )
+            for precision in PRECISIONS
+        }
+        fitted[dimension.id] = replace(decoding, accepted_from=accepted_from)
     return Decoding(fitted)
+
+
+def accepting_threshold(probabilities: Array, right: npt.NDArray[np.bool_], precision: float) -> float:
+    """From which probability on a code can be accepted unseen.
+
+    Going down from the highest probability, as long as so few of the accepted codes are wrong that a lower precision is
+    ruled out with `CONFIDENCE` by a binomial test. This is "Learn then test" (Angelopoulos et al. 2021) with thresholds
+    tested in a fixed order; its guarantee asks for a first threshold that is fixed beforehand, too, where here it is
+    the first at which there are enough to tell.
+
+    Args:
+        probabilities: Shape (excerpts,), of excerpts that were given the code.
+        right: The same shape: whether they carry it.
+        precision: What share is to be right.
+
+    Returns:
+        A probability; infinite where there are too few to tell.
+    """
+    order = np.argsort(-probabilities, kind="stable")
+    wrong = np.cumsum(~right[order])
+    count = np.arange(1, len(order) + 1)
+    holds = binom.cdf(wrong, count, 1 - precision) <= 1 - CONFIDENCE
+    if not holds.any():
+        return math.inf
+    first = int(holds.argmax())
+    beyond = len(order) if holds[first:].all() else first + int((~holds[first:]).argmax())
+    # Excerpts with the same probability are accepted together or not at all.
+    while 0 < beyond < len(order) and probabilities[order[beyond - 1]] == probabilities[order[beyond]]:
+        beyond -= 1
+    return float(probabilities[order[beyond - 1]]) if beyond else math.inf
 
 
 def _platt(scores: Array, truth: Array, weight: Array, slope: float, strength: float) -> tuple[float, float]:

@@ -54,6 +54,8 @@ def model_card(
         some = next(iter(systems[MODEL].values()))
         parts.append(f"### `{name}`: {some.excerpts} excerpts in {some.documents} documents\n")
         parts.append(markdown(OVERVIEW_HEADER, overview_rows(systems)))
+        if ", " in name:  # a part of the documents above
+            continue
         for dimension in systems[MODEL]:
             parts.append(f"Code by code, `{dimension}`:\n")
             parts.append(markdown(CODE_HEADER, code_rows(systems[MODEL], dimension)))
@@ -64,6 +66,11 @@ def model_card(
 
 def _teacher(manifest: Mapping[str, Any]) -> str:
     teacher = manifest["teacher"]
+    if manifest["taught_by"] is not None:
+        return (
+            f"- Teacher: {manifest['taught_by']}, a larger model that was trained on the same data; half of what this "
+            "model was taught are its probabilities, which are shipped with the corpus.\n"
+        )
     if teacher is None:
         return ""
     return (

@@ -6,8 +6,9 @@ import hashlib
 import json
 import random
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
 from importlib import resources
-from itertools import groupby
+from itertools import groupby, pairwise
 from pathlib import Path
 from typing import Any, Literal, get_args
 
@@ -20,10 +21,12 @@ from tl_classifier.corpus.coded import read_coded
 from tl_classifier.corpus.refi.codings import read_code_map
 from tl_classifier.errors import InputError
 from tl_classifier.excerpts import CodedExcerpt, Excerpt
-from tl_classifier.preprocessing import Preprocessor
+from tl_classifier.preprocessing import Preprocessor, Window
 
 Split = Literal["train", "validation", "test", "unseen"]
 CORPUS = Path(str(resources.files("training"))) / "corpus"
+INTERVIEWER = "INT"
+"""Who asks, in the shipped corpus."""
 
 
 def corpus_splits() -> dict[str, list[str]]:
@@ -33,13 +36,29 @@ def corpus_splits() -> dict[str, list[str]]:
 
 
 def load_corpus(split: Split, codebook: Codebook) -> list[CodedExcerpt]:
-    """The participants' turns of one split of the shipped corpus, in order of document and turn.
+    """The participants' turns of one split of the shipped corpus, with their questions, in order of document and turn.
 
     Raises:
         CodebookError: if `codebook` lacks a code of the corpus.
     """
     files = {path.stem: path for folder in ("transcripts", "excerpts") for path in (CORPUS / folder).glob("*.jsonl")}
-    return read_coded([files[document] for document in corpus_splits()[split]], codebook)
+    chosen = [files[document] for document in corpus_splits()[split]]
+    questions = {path.stem: _questions(path) for path in chosen}
+
+    def answering(excerpt: Excerpt) -> Excerpt:
+        return replace(excerpt, context=questions[excerpt.document or ""].get(excerpt.turn or 0))
+
+    return [replace(one, excerpt=answering(one.excerpt)) for one in read_coded(chosen, codebook)]
+
+
+def _questions(path: Path) -> dict[int, str]:
+    """What the interviewer says just before a participant's turn, by the number of that turn."""
+    rows = [json.loads(line) for line in path.read_text("utf-8").splitlines()]
+    return {
+        row["turn"]: before["text"]
+        for before, row in pairwise(rows)
+        if before["speaker"] == INTERVIEWER and row["speaker"] != INTERVIEWER
+    }
 
 
 def read_own(files: Sequence[Path], codebook: Codebook, code_map: Path | None = None) -> list[CodedExcerpt]:
@@ -100,19 +119,26 @@ def label_matrix(coded: Sequence[CodedExcerpt], codebook: Codebook) -> npt.NDArr
 
 
 def join_turns(
-    coded: Sequence[CodedExcerpt], codebook: Codebook, rng: random.Random, *, longest: int = 160
+    coded: Sequence[CodedExcerpt], codebook: Codebook, time: int = 0, *, longest: int = 160
 ) -> list[CodedExcerpt]:
     """Longer excerpts made of neighbouring turns of a speaker, with the union of their codes.
 
     Each document's turns are cut at random into runs of two or three; a run is joined if its turns are by one
     speaker and have `longest` words together at most. It teaches several codes at once, and to leave the words
     around a code alone. Excerpts without a document, or coded in an exclusive dimension, are left as they are.
+
+    Args:
+        coded: The turns, those of a document side by side.
+        codebook: What is coded.
+        time: Another number gives other runs; the same one always the same.
+        longest: Most words.
     """
     joined = []
     for _, group in groupby(coded, key=lambda one: one.excerpt.document):
         turns = list(group)
         if turns[0].excerpt.document is None:
             continue
+        rng = random.Random(f"{time} {turns[0].excerpt.text}")
         at = 0
         while at < len(turns):
             run = turns[at : at + rng.choice((2, 2, 3))]
@@ -131,7 +157,7 @@ def _joined(run: Sequence[CodedExcerpt], codebook: Codebook) -> CodedExcerpt:
         if not dimension.exclusive and all(dimension.id in one.codes for one in run)
     }
     text = " ".join(one.excerpt.text for one in run)
-    return CodedExcerpt(Excerpt(text, document=first.document, speaker=first.speaker, turn=first.turn), codes)
+    return CodedExcerpt(replace(first, text=text), codes)
 
 
 def to_dataset(
@@ -140,7 +166,10 @@ def to_dataset(
     preprocessor: Preprocessor,
     labels: npt.NDArray[np.float32] | None = None,
 ) -> Dataset:
-    """A `datasets.Dataset` with `windows` (lists of token ids), `labels` and `length` (tokens of the longest window).
+    """A `datasets.Dataset` of what is trained on.
+
+    Its columns: `windows` (lists of token ids), `alone` (the same, without their context), `labels` and `length`
+    (tokens of the longest window).
 
     Args:
         coded: One row each.
@@ -148,18 +177,30 @@ def to_dataset(
         preprocessor: The model's.
         labels: Shape (excerpts, outputs); None for those of `coded`.
     """
-    windows = [[list(w.ids) for w in ws] for ws in preprocessor.windows([one.excerpt.text for one in coded])]
+    texts = [one.excerpt.text for one in coded]
+    windows = _ids(preprocessor.windows(texts, [one.excerpt.context for one in coded]))
     return Dataset.from_dict(
         {
             "windows": windows,
+            "alone": _ids(preprocessor.windows(texts)),
             "labels": (label_matrix(coded, codebook) if labels is None else labels).tolist(),
             "length": [max(map(len, ws)) for ws in windows],
         }
     )
 
 
+def _ids(windows: list[list[Window]]) -> list[list[list[int]]]:
+    return [[list(window.ids) for window in of_text] for of_text in windows]
+
+
 def collator(
-    pad_id: int, *, mask_id: int | None = None, masked: float = 0.0, seed: int = 0
+    pad_id: int,
+    *,
+    mask_id: int | None = None,
+    masked: float = 0.0,
+    separator: int = -1,
+    alone: float = 0.0,
+    seed: int = 0,
 ) -> Callable[[list[dict[str, Any]]], dict[str, Any]]:
     """A function that makes a batch of `to_dataset` rows: windows side by side, padded to the longest.
 
@@ -168,14 +209,19 @@ def collator(
         mask_id: Its mask token.
         masked: In training, this share of the tokens is replaced by the mask token, another choice each time: no
             single cue word can be relied on.
-        seed: Of that choice.
+        separator: The token that ends a text, which is never masked.
+        alone: In training, this share of the excerpts is shown without its context, other ones each time: the context
+            stays optional.
+        seed: Of those choices.
     """
     import torch
 
     generator = torch.Generator().manual_seed(seed)
 
     def collate(rows: list[dict[str, Any]]) -> dict[str, Any]:
-        windows = [window for row in rows for window in row["windows"]]
+        left_alone = torch.rand(len(rows), generator=generator) < alone
+        chosen_windows = [row["alone" if bare else "windows"] for row, bare in zip(rows, left_alone, strict=True)]
+        windows = [window for of_row in chosen_windows for window in of_row]
         longest = -(-max(map(len, windows)) // 8) * 8  # few different shapes: kernels are made for each
         ids = torch.full((len(windows), longest), pad_id, dtype=torch.long)
         mask = torch.zeros((len(windows), longest), dtype=torch.long)
@@ -184,10 +230,10 @@ def collator(
             mask[i, : len(window)] = 1
         if masked and mask_id is not None:
             chosen = torch.rand(ids.shape, generator=generator) < masked
-            chosen[:, 0] = False  # the first token and the last are the encoder's own
-            chosen &= (mask.cumsum(dim=1) < mask.sum(dim=1, keepdim=True)) & mask.bool()
+            chosen[:, 0] = False  # the encoder's own token
+            chosen &= mask.bool() & (ids != separator)
             ids[chosen] = mask_id
-        owners = [i for i, row in enumerate(rows) for _ in row["windows"]]
+        owners = [i for i, of_row in enumerate(chosen_windows) for _ in of_row]
         return {
             "input_ids": ids,
             "attention_mask": mask,
@@ -199,9 +245,13 @@ def collator(
 
 
 def fingerprint(coded: Iterable[CodedExcerpt]) -> str:
-    """What data a model was trained on, as 16 hexadecimal digits: texts and codes, in order."""
+    """What data a model was trained on, as 16 hexadecimal digits: texts, contexts and codes, in order."""
     digest = hashlib.sha256()
     for one in coded:
         codes = {dimension: list(codes) for dimension, codes in sorted(one.codes.items())}
-        digest.update(json.dumps([one.excerpt.text, codes], ensure_ascii=False).encode("utf-8", "surrogatepass"))
+        digest.update(
+            json.dumps([one.excerpt.text, one.excerpt.context, codes], ensure_ascii=False).encode(
+                "utf-8", "surrogatepass"
+            )
+        )
     return digest.hexdigest()[:16]

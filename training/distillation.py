@@ -9,6 +9,7 @@ from __future__ import annotations
 import random
 import re
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 import numpy.typing as npt
@@ -17,45 +18,65 @@ import torch
 from tl_classifier.codebook import Codebook
 from tl_classifier.decoding import Decoding, pool_windows
 from tl_classifier.excerpts import CodedExcerpt, Excerpt
-from tl_classifier.preprocessing import Preprocessor
+from tl_classifier.preprocessing import Preprocessor, is_blank
 from tl_classifier.runtimes.openvino import pad
+from training.data import join_turns
 from training.model import ExcerptModel
 
 TEACHER_SHARE = 0.5
 """How much of a coded excerpt's label is the teacher's probability; the rest is the coder's word."""
 
 
-def pieces(coded: Sequence[CodedExcerpt], rng: random.Random) -> list[CodedExcerpt]:
+def examples(coded: Sequence[CodedExcerpt], codebook: Codebook, joins: int, *, uncoded: bool) -> list[CodedExcerpt]:
+    """What is trained on: the coded excerpts, and what is made of them.
+
+    The same is made of the same excerpts whatever else is trained on, so that a teacher's word for it can be kept.
+
+    Args:
+        coded: The coded excerpts.
+        codebook: What is coded.
+        joins: How many times neighbouring turns are joined anew.
+        uncoded: Whether to add `pieces`, for a teacher to code.
+    """
+    found = [*coded, *(one for time in range(joins) for one in join_turns(coded, codebook, time))]
+    return found + pieces(coded) if uncoded else found
+
+
+def pieces(coded: Sequence[CodedExcerpt]) -> list[CodedExcerpt]:
     """One run of sentences out of each excerpt that has several, uncoded: it shows which words carry a code."""
     found = []
     for one in coded:
         sentences = re.split(r"(?<=[.?!])\s+", one.excerpt.text)
         if len(sentences) > 1:
+            rng = random.Random(one.excerpt.text)
             length = rng.randint(1, len(sentences) - 1)
             first = rng.randint(0, len(sentences) - length)
-            found.append(CodedExcerpt(Excerpt(" ".join(sentences[first : first + length])), {}))
+            piece = replace(one.excerpt, text=" ".join(sentences[first : first + length]))
+            if not is_blank(piece.text):
+                found.append(CodedExcerpt(piece, {}))
     return found
 
 
 def teach(
     labels: npt.NDArray[np.float32], teacher: npt.NDArray[np.float64], share: float = TEACHER_SHARE
 ) -> npt.NDArray[np.float32]:
-    """Labels to learn from: coders' and teacher's mixed where there is a code, else the teacher's alone.
+    """Labels to learn from: coders' and teacher's mixed where there are both, else what there is.
 
     Args:
         labels: Shape (excerpts, outputs); NaN where not coded.
-        teacher: The same shape: the teacher's probabilities.
+        teacher: The same shape: the teacher's probabilities; NaN where it was not asked.
         share: The teacher's part.
     """
     mixed = (1 - share) * labels + share * teacher
-    return np.where(np.isnan(labels), teacher, mixed).astype(np.float32)
+    mixed = np.where(np.isnan(labels), teacher, mixed)
+    return np.where(np.isnan(teacher), labels, mixed).astype(np.float32)
 
 
 def probabilities(
-    model: ExcerptModel, preprocessor: Preprocessor, texts: Sequence[str], codebook: Codebook, *, pad_id: int
+    model: ExcerptModel, preprocessor: Preprocessor, excerpts: Sequence[Excerpt], codebook: Codebook, *, pad_id: int
 ) -> npt.NDArray[np.float64]:
-    """A torch model's probabilities, uncalibrated, shape (texts, outputs)."""
-    windows = preprocessor.windows(texts)
+    """A torch model's probabilities, uncalibrated, shape (excerpts, outputs)."""
+    windows = preprocessor.windows([e.text for e in excerpts], [e.context for e in excerpts])
     flat = [window.ids for of_text in windows for window in of_text]
     order = sorted(range(len(flat)), key=lambda i: len(flat[i]))
     device = next(model.parameters()).device

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -18,6 +19,8 @@ from training.baselines import Scorer, frozen_encoder, most_frequent, tfidf
 from training.calibration import fit_decoding
 from training.data import label_matrix
 from training.metrics import DimensionMetrics, dimension_metrics
+
+TFIDF = "TF-IDF, logistic regression"
 
 Metrics = Mapping[str, DimensionMetrics]
 """Dimension id to figures."""
@@ -63,6 +66,7 @@ def baselines(
     validation: Sequence[CodedExcerpt],
     codebook: Codebook,
     embed: Any = None,
+    weights: npt.NDArray[np.float64] | None = None,
 ) -> dict[str, tuple[Scorer, Decoding]]:
     """Baselines by name, trained on `train` and calibrated on `validation`, each as (texts to logits, decoding).
 
@@ -71,20 +75,83 @@ def baselines(
         validation: What it is calibrated on.
         codebook: What is coded.
         embed: Texts to embeddings of the frozen encoder, shape (texts, width); None leaves that baseline out.
+        weights: Shape (excerpts,): how much each of `validation` counts.
     """
-    texts, labels = [one.excerpt.text for one in train], label_matrix(train, codebook)
+    excerpts, labels = [one.excerpt for one in train], label_matrix(train, codebook)
     scorers: dict[str, Scorer] = {
         "most frequent codes": most_frequent(labels, codebook),
-        "TF-IDF, logistic regression": tfidf(texts, labels),
+        TFIDF: tfidf(excerpts, labels),
     }
+    if any(excerpt.context for excerpt in excerpts):
+        scorers[f"{TFIDF}, question too"] = tfidf(excerpts, labels, with_context=True)
     if embed is not None:
-        scorers["frozen encoder, logistic regression"] = frozen_encoder(embed, texts, labels)
-    held_out, truth = [one.excerpt.text for one in validation], label_matrix(validation, codebook)
-    return {name: (scorer, fit_decoding(scorer(held_out), truth, codebook)) for name, scorer in scorers.items()}
+        scorers["frozen encoder, logistic regression"] = frozen_encoder(embed, excerpts, labels)
+    held_out, truth = [one.excerpt for one in validation], label_matrix(validation, codebook)
+    return {
+        name: (scorer, fit_decoding(scorer(held_out), truth, codebook, weights)) for name, scorer in scorers.items()
+    }
 
 
 def evaluate_baseline(baseline: tuple[Scorer, Decoding], coded: Sequence[CodedExcerpt], codebook: Codebook) -> Metrics:
     """Figures of a baseline on coded data, computed as a classifier's are."""
+    return metrics_of(_coded_by(baseline, coded, codebook), coded, codebook)
+
+
+def _coded_by(baseline: tuple[Scorer, Decoding], coded: Sequence[CodedExcerpt], codebook: Codebook) -> list[Prediction]:
     scorer, decoding = baseline
-    logits: Array = scorer([one.excerpt.text for one in coded])
-    return metrics_of(decoding.predictions(logits, codebook, "baseline"), coded, codebook)
+    logits: Array = scorer([one.excerpt for one in coded])
+    return decoding.predictions(logits, codebook, "baseline")
+
+
+def beside(
+    fitted: Mapping[str, tuple[Scorer, Decoding]], held_out: Mapping[str, list[CodedExcerpt]], codebook: Codebook
+) -> dict[str, tuple[list[CodedExcerpt], dict[str, Metrics]]]:
+    """What figures are made on, and the baselines' figures on it.
+
+    Args:
+        fitted: As `baselines` gives them.
+        held_out: Coded data by name.
+        codebook: What is coded.
+
+    Returns:
+        By name the coded data, and behind it the parts of it that cue words alone do not code (`hard_slices`), each
+        with the figures of every baseline.
+    """
+    parts: dict[str, list[CodedExcerpt]] = {}
+    for name, coded in held_out.items():
+        parts[name] = coded
+        if TFIDF in fitted:
+            hard = hard_slices(fitted[TFIDF], coded, codebook)
+            parts.update({f"{name}, {kind}": some for kind, some in hard.items() if some})
+    return {
+        name: (coded, {system: evaluate_baseline(baseline, coded, codebook) for system, baseline in fitted.items()})
+        for name, coded in parts.items()
+    }
+
+
+def hard_slices(
+    cue_words: tuple[Scorer, Decoding], coded: Sequence[CodedExcerpt], codebook: Codebook
+) -> dict[str, list[CodedExcerpt]]:
+    """What cannot be coded by cue words: two parts of coded data, each dimension by itself.
+
+    Args:
+        cue_words: The TF-IDF baseline.
+        coded: The data.
+        codebook: What is coded.
+
+    Returns:
+        ``without cue words``: excerpts with a code that the baseline misses; ``cue words without the code``: excerpts
+        to which it gives a code that they do not carry. An excerpt has the codes of those dimensions alone in which it
+        is one of them.
+    """
+    missed: list[CodedExcerpt] = []
+    hit: list[CodedExcerpt] = []
+    for prediction, one in zip(_coded_by(cue_words, coded, codebook), coded, strict=True):
+        given = {d: (set(prediction.codes[d]), set(codes)) for d, codes in one.codes.items()}
+        for part, apart in (
+            (missed, [d for d, (found, truth) in given.items() if truth - found]),
+            (hit, [d for d, (found, truth) in given.items() if found - truth]),
+        ):
+            if apart:
+                part.append(replace(one, codes={d: one.codes[d] for d in apart}))
+    return {"without cue words": missed, "cue words without the code": hit}

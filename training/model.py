@@ -18,13 +18,15 @@ class ExcerptModel(nn.Module):
     Args:
         encoder: Any encoder of transformers that gives `last_hidden_state`.
         codebook: Decides the heads.
+        separator: The token that ends a text and its context.
         dropout: Probability of dropping a feature between encoder and heads, in training.
     """
 
-    def __init__(self, encoder: PreTrainedModel, codebook: Codebook, *, dropout: float = 0.1) -> None:
+    def __init__(self, encoder: PreTrainedModel, codebook: Codebook, *, separator: int, dropout: float = 0.1) -> None:
         super().__init__()
         self.encoder = encoder
         self.codebook = codebook
+        self.separator = separator
         self.dropout = nn.Dropout(dropout)
         # The encoder's own dropout: on a CPU it takes most of the forward pass, and masked tokens do its work.
         for module in encoder.modules():
@@ -37,10 +39,10 @@ class ExcerptModel(nn.Module):
         self.heads = nn.ModuleDict({d.id: nn.Linear(width, d.outputs) for d in codebook.dimensions})
 
     @classmethod
-    def from_pretrained(cls, path: str, codebook: Codebook, *, dropout: float = 0.1) -> ExcerptModel:
+    def from_pretrained(cls, path: str, codebook: Codebook, *, separator: int, dropout: float = 0.1) -> ExcerptModel:
         """An encoder in Hugging Face layout, with new heads."""
         encoder = AutoModel.from_pretrained(path, dtype=torch.float32, **encoder_options(path))
-        return cls(encoder, codebook, dropout=dropout)
+        return cls(encoder, codebook, separator=separator, dropout=dropout)
 
     def linear_heads(self) -> list[nn.Linear]:
         """The heads in codebook order."""
@@ -61,9 +63,14 @@ class ExcerptModel(nn.Module):
         return logits
 
     def features(self, input_ids: Tensor, attention_mask: Tensor) -> Tensor:
-        """Mean of the encoder's last layer over the tokens of each window, shape (windows, width)."""
+        """Mean of the encoder's last layer over the text's tokens in each window, shape (windows, width).
+
+        The encoder reads the context behind the text, too, but only the text is coded.
+        """
         hidden = self.encoder(input_ids=input_ids, attention_mask=attention_mask).last_hidden_state
-        mask = attention_mask.unsqueeze(-1).to(hidden.dtype)
+        ends = (input_ids == self.separator).to(attention_mask.dtype)
+        before = (ends.cumsum(1) - ends == 0).to(attention_mask.dtype)
+        mask = (attention_mask * before).unsqueeze(-1).to(hidden.dtype)
         mean: Tensor = (hidden * mask).sum(1) / mask.sum(1)
         return mean
 

@@ -16,19 +16,22 @@ class Recipe:
         base: The encoder to start from, as `training.bases.find_base` takes it.
         options: How to train it.
         teacher: Recipe of a larger model that is trained first on the same data, whose probabilities then are half of
-            what the model is taught; None for codes alone.
+            what the model is taught; None for no such model.
+        taught: Whether the probabilities that a larger model gave the shipped corpus take that place
+            (`training.taught`); they help only where the shipped corpus is trained on.
     """
 
     base: str
     options: Options
     teacher: Recipe | None = None
+    taught: bool = False
 
 
 ACCURATE = Recipe(
     LARGE,
     Options(epochs=4, learning_rate=6e-5, joins=0, frozen_words=True, frozen_layers=3),
 )
-SMALL_ALONE = Recipe(SMALL, Options())
+SMALL_ALONE = Recipe(SMALL, Options(epochs=10), taught=True)
 DISTILLED = Recipe(SMALL, Options(), teacher=ACCURATE)
 
 PRESETS = {"small": SMALL_ALONE, "distilled": DISTILLED, "accurate": ACCURATE}

@@ -45,6 +45,7 @@ class Options:
         weight_decay: As AdamW takes it; not on biases and normalisation.
         dropout: Before the heads.
         masked: Share of the tokens that are masked in training.
+        alone: Share of the excerpts that are shown without their context in training.
         joins: How many times the turns of each document are joined anew into longer excerpts, as additional data.
         seed: Of everything random.
     """
@@ -60,6 +61,7 @@ class Options:
     weight_decay: float = 0.01
     dropout: float = 0.1
     masked: float = 0.05
+    alone: float = 0.3
     joins: int = 1
     seed: int = 13
 
@@ -138,7 +140,14 @@ def fit(
         args=arguments,
         train_dataset=train,
         eval_dataset=validation,
-        data_collator=collator(pad_id, mask_id=mask_id, masked=options.masked, seed=options.seed),
+        data_collator=collator(
+            pad_id,
+            mask_id=mask_id,
+            masked=options.masked,
+            separator=model.separator,
+            alone=options.alone,
+            seed=options.seed,
+        ),
         optimizers=(torch.optim.AdamW(parameter_groups(model, options), lr=options.learning_rate), None),
         compute_metrics=scorer(model.codebook),
         callbacks=[EarlyStoppingCallback(options.patience), _EpochLines(options.epochs, say)],

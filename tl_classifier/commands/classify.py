@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import sys
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -21,41 +20,53 @@ def register(app: typer.Typer) -> None:
 
 def classify(
     text: Annotated[str, typer.Argument(help="The excerpt; - reads it from standard input.")],
-    model: Annotated[Path | None, typer.Option(help="Bundle to code with; the shipped one if left out.")] = None,
+    context: Annotated[
+        str | None, typer.Option(metavar="TEXT", help="What it answers: the interviewer's words just before it.")
+    ] = None,
+    model: Annotated[
+        str | None, typer.Option(help="Folder or name of the model to code with. [default: the champion]")
+    ] = None,
+    evidence: Annotated[
+        bool, typer.Option("--evidence", help="Say in the JSON, too, which passage carries each code.")
+    ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print the record as JSON.")] = False,
 ) -> None:
-    """Code one excerpt and print its codes with their probabilities."""
+    """Code one excerpt and print its codes with their probabilities, and the passage that carries each."""
     from tl_classifier.classifier import Classifier
     from tl_classifier.errors import InputError
     from tl_classifier.excerpts import Excerpt, record
     from tl_classifier.preprocessing import is_blank
+    from tl_classifier.registry import resolve
 
     if text == "-":
         text = sys.stdin.read()
     if is_blank(text):
         raise InputError("The excerpt has no words; give the words of one speaker's turn.")
-    classifier = Classifier.load(model)
-    excerpt = Excerpt(text)
-    prediction = classifier.predict([excerpt])[0]
+    classifier = Classifier.load(resolve(model))
+    excerpt = Excerpt(text, context=context)
+    prediction = classifier.predict([excerpt], evidence=evidence or not as_json)[0]
     if as_json:
         typer.echo(json.dumps(record(excerpt, prediction, model=classifier.model), ensure_ascii=False, indent=2))
     else:
-        _print(prediction, classifier.codebook)
+        _print(text, prediction, classifier.codebook)
 
 
-def _print(prediction: Prediction, codebook: Codebook) -> None:
+def _print(text: str, prediction: Prediction, codebook: Codebook) -> None:
     """The codes given, and the likeliest that were not, so that a near miss is seen."""
     from rich.console import Console
     from rich.table import Table
+    from rich.text import Text
 
-    table = Table("dimension", "code", "probability", "given")
+    table = Table("dimension", "code", "probability", "given", "in these words")
     table.columns[2].justify = "right"
+    named = prediction.evidence or {}
     for dimension in codebook.dimensions:
         given = prediction.codes[dimension.id]
         probabilities = prediction.probabilities[dimension.id]
         others = sorted(set(probabilities) - set(given), key=lambda code: -probabilities[code])
         for code in given:
-            table.add_row(dimension.id, code, f"{probabilities[code]:.2f}", "yes")
+            words = " ".join(text[slice(*named[dimension.id][code])].split())
+            table.add_row(dimension.id, code, f"{probabilities[code]:.2f}", "yes", Text(words))
         if not given:
             table.add_row(dimension.id, "(none)", "", "")
         for code in [code for code in others if probabilities[code] >= 0.1][:2]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -19,14 +18,24 @@ def register(app: typer.Typer) -> None:
 
 def evaluate(
     data: Annotated[
-        list[str],
+        list[str] | None,
         typer.Argument(help="Coded data (.csv .tsv .xlsx .parquet .jsonl), or corpus:test and the like."),
-    ],
-    model: Annotated[Path | None, typer.Option(help="Bundle to evaluate; the shipped one if left out.")] = None,
+    ] = None,
+    model: Annotated[
+        str | None, typer.Option(help="Folder or name of the model to evaluate. [default: the champion]")
+    ] = None,
     code_map: CodeMap = None,
     baselines: Annotated[
         bool, typer.Option(help="Put simple baselines beside it, trained on the shipped corpus.")
     ] = False,
+    real: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="NAME=PATH",
+            help="Evaluate on the held-out third of real texts that are coded but not shipped, too: "
+            "cered=PATH/train.tsv; the baselines are trained on the rest of them as well.",
+        ),
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the figures as JSON.")] = False,
 ) -> None:
     """Compare a model's codings with a coder's, code by code: support, precision, recall, F1, average precision, kappa.
@@ -37,23 +46,29 @@ def evaluate(
         from training.cards import MODEL
         from training.data import load_corpus, read_parts
         from training.evaluation import baselines as fit_baselines
+        from training.evaluation import beside
         from training.evaluation import evaluate as figures
-        from training.evaluation import evaluate_baseline
+        from training.real import REAL_VALIDATION, read_real, weighed
         from training.report import print_metrics
     from tl_classifier.classifier import Classifier
+    from tl_classifier.registry import resolve
 
-    classifier = Classifier.load(model)
+    classifier = Classifier.load(resolve(model))
     codebook = classifier.codebook
-    parts = read_parts(data, codebook, code_map)
+    parts = read_parts(data or [], codebook, code_map)
+    texts = [read_real(specification, codebook) for specification in real or ()]
+    if texts:
+        parts[REAL_VALIDATION] = [one for some in texts for one in some.validation]
+    if not parts:
+        raise typer.BadParameter("name coded data, a part of the corpus, or --real.", param_hint="DATA")
     fitted = {}
     if baselines:
-        fitted = fit_baselines(load_corpus("train", codebook), load_corpus("validation", codebook), codebook)
+        validation, weights = weighed(load_corpus("validation", codebook), [some.validation for some in texts])
+        train = load_corpus("train", codebook) + [one for some in texts for one in some.train]
+        fitted = fit_baselines(train, validation, codebook, weights=weights)
     results = {
-        name: {
-            MODEL: figures(classifier, coded),
-            **{key: evaluate_baseline(baseline, coded, codebook) for key, baseline in fitted.items()},
-        }
-        for name, coded in parts.items()
+        name: {MODEL: figures(classifier, coded), **systems}
+        for name, (coded, systems) in beside(fitted, parts, codebook).items()
     }
     if as_json:
         plain = {

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
@@ -42,20 +42,39 @@ def score(
         list[Path],
         typer.Argument(
             metavar="INPUT",
-            help="Files and folders: transcripts (.txt, 'SPEAKER: text') and tables (.csv .tsv .jsonl .xlsx .parquet).",
+            help="Files and folders: transcripts (.docx .odt .rtf .pdf .txt .md .vtt .srt), tables (.csv .tsv .xlsx "
+            ".jsonl .parquet) and projects (.qdpx).",
         ),
     ],
     output: Annotated[
         Path, typer.Option("--output", "-o", metavar="OUT", help="File to write: .jsonl .csv .xlsx or .parquet.")
     ],
     model: Annotated[
-        Path | None, typer.Option(metavar="DIR", help="Folder of the model. [default: the one shipped]")
+        str | None, typer.Option(metavar="MODEL", help="Folder or name of the model. [default: the champion]")
     ] = None,
     device: Annotated[str, typer.Option(metavar="NAME", help="Where the model runs: cpu or auto.")] = "auto",
     text_column: Annotated[str, typer.Option(metavar="NAME", help="Column of tables that holds the text.")] = "text",
+    interviewer: Annotated[
+        list[str] | None,
+        typer.Option(metavar="NAME", help="Who interviews, and is left out; may be given again. [default: recognised]"),
+    ] = None,
+    include_interviewer: Annotated[
+        bool, typer.Option("--include-interviewer", help="Code what interviewers say, too.")
+    ] = False,
     skip_speaker: Annotated[
         list[str] | None,
-        typer.Option(metavar="NAME", help="Leave out what this speaker says (INTERVIEWER); may be given again."),
+        typer.Option(metavar="NAME", help="Leave out what this speaker says, too; may be given again."),
+    ] = None,
+    evidence: Annotated[
+        bool, typer.Option("--evidence", help="Name the passage that carries each code; takes several times as long.")
+    ] = False,
+    precision: Annotated[
+        float | None,
+        typer.Option(
+            metavar="SHARE",
+            help="Mark the codes that can be accepted unseen, so that this share of them is right (such as 0.9); the "
+            "others are to be reviewed.",
+        ),
     ] = None,
     no_text: Annotated[bool, typer.Option("--no-text", help="Leave the text out of the output.")] = False,
     resume: Annotated[bool, typer.Option("--resume", help="Go on where an interrupted run stopped.")] = False,
@@ -67,17 +86,22 @@ def score(
     """Score transcripts and tables into one file, and say what was found.
 
     Every row of the inputs is in the output, in order; one that cannot be scored is there with the reason. Tables
-    may have columns id, document, speaker and turn, which are taken over. A run that was interrupted goes on with
-    --resume, and gives the same file as one that was not.
+    may have columns id, document, speaker and turn, which are taken over, and context, what the text answers.
+    Interviewers are left out: those that are named, or are recognised by their names or by who asks the questions; see:
+    tl-classifier transcript show. A run that was interrupted goes on with --resume, and gives the same file as one that
+    was not.
     """
+    if interviewer and include_interviewer:
+        raise typer.BadParameter("is for leaving them out; give one of them.", param_hint="--interviewer")
     if resume and restart:
         raise typer.BadParameter(
             "goes on with a run that --restart throws away; give one of them.", param_hint="--resume"
         )
     from tl_classifier.classifier import Classifier
+    from tl_classifier.registry import resolve
 
     console = Console(stderr=True, highlight=False)
-    classifier = Classifier.load(model, device=device)
+    classifier = Classifier.load(resolve(model), device=device)
     try:
         with _progress(console) as progress:
             summary = scoring.score(
@@ -87,6 +111,10 @@ def score(
                 text_column=text_column,
                 with_text=not no_text,
                 skip_speakers=skip_speaker or (),
+                interviewers=interviewer or (),
+                include_interviewers=include_interviewer,
+                evidence=evidence,
+                precision=precision,
                 resume=resume,
                 restart=restart,
                 force=force,
@@ -157,12 +185,33 @@ def present(summary: Summary, codebook: Codebook, console: Console) -> None:
         say(f"  {rows:,} where {reason}")
     if len(summary.unscorable) > 10:
         say("  and others; the column 'error' of the output has every reason.")
-    for speaker, turns in summary.skipped.items():
-        if turns:
-            say(f"{_count(turns)} of {_plain(speaker)} left out.")
+    for speaker, rows in summary.skipped.items():
+        if rows:
+            say(f"{_count(rows)} of {_plain(speaker)} left out.")
         else:
             say(f"Nobody is called {_plain(speaker)} in the inputs; nothing was left out.")
+    _say_interviewers(summary, say)
     say(f"Written: {summary.output}")
+
+
+_KNOWN = {"told": "as told", "name": "by the name", "questions": "who asks the questions"}
+
+
+def _say_interviewers(summary: Summary, say: Callable[[str], None]) -> None:
+    """Whose rows were left out since they interview, and where that is not known."""
+    for (name, how), rows in summary.interviewers.most_common(10):
+        say(f"{_count(rows)} of {_plain(name)} left out: interviewer, {_KNOWN[how]}.")
+    others = summary.interviewers.most_common()[10:]
+    if others:
+        say(f"{_count(sum(rows for _, rows in others))} of {len(others):,} more interviewers left out.")
+    if any(how == "questions" for _, how in summary.interviewers):
+        say("Where that is wrong, say who interviews with --interviewer, or code everybody with --include-interviewer.")
+    if summary.unclear:
+        names = [_plain(name) if name else "(no document)" for name in summary.unclear[:5]]
+        say(
+            f"Nobody is known to interview in {', '.join(names)}{' ...' * (len(summary.unclear) > 5)}, and all "
+            "speakers were coded; say who does with --interviewer."
+        )
 
 
 def _print_table(console: Console, title: str, table: Table) -> None:

@@ -38,6 +38,24 @@ def train(
     with_corpus: Annotated[
         bool, typer.Option("--with-corpus", help="Add the shipped corpus, to refine the default codes.")
     ] = False,
+    real: Annotated[
+        list[str] | None,
+        typer.Option(metavar="NAME=PATH", help="Add real texts that are coded but not shipped: cered=PATH/train.tsv."),
+    ] = None,
+    combine: Annotated[
+        str,
+        typer.Option(
+            metavar="RULE",
+            help="Where several people coded the same: majority, union, shares (soft labels), or a coder's name.",
+        ),
+    ] = "majority",
+    promote: Annotated[
+        str,
+        typer.Option(
+            metavar="RULE",
+            help="Make it this machine's champion: auto (if it is better, with 95% confidence), always or never.",
+        ),
+    ] = "auto",
     name: Annotated[str | None, typer.Option(help="Name of the model; the output folder's if left out.")] = None,
     epochs: Annotated[int | None, typer.Option(min=1, help="At most so many passes over the data.")] = None,
     batch: Annotated[int | None, typer.Option(min=1, help="Excerpts a step.")] = None,
@@ -49,13 +67,18 @@ def train(
     """Train a model on coded data, calibrate it, evaluate it on held-out documents, and write it as a bundle.
 
     Coded data has a column 'text', a column 'document', and one 0/1 column a code or one column 'codes' with codes
-    separated by semicolons; or it is .jsonl as 'score' writes it.
+    separated by semicolons; or it is .jsonl as 'score' writes it; or a REFI-QDA project. The new model is compared
+    with the champion, the model that is used if none is named, on the same held-out documents; see 'models'.
     """
     _quieten_libraries()
     with needs_training("train"):
+        from training.challenge import RULES
         from training.presets import PRESETS
         from training.run import Job
         from training.run import train as run
+    rule = next((known for known in RULES if known == promote), None)
+    if rule is None:
+        raise typer.BadParameter(f"{promote!r} is not one of {', '.join(RULES)}.", param_hint="--promote")
     if preset not in PRESETS:
         raise typer.BadParameter(f"{preset!r} is not one of {', '.join(PRESETS)}.", param_hint="--preset")
     recipe = PRESETS[preset]
@@ -68,7 +91,10 @@ def train(
         code_map=code_map,
         recipe=replace(recipe, base=base or recipe.base, options=options),
         with_corpus=with_corpus,
+        real=real or (),
         name=name,
+        combine=combine,
+        promote=rule,
         resume=resume,
         overwrite=overwrite,
         quiet=not sys.stderr.isatty(),

@@ -8,10 +8,16 @@ A table says its codes in one of three ways, each dimension in one of them:
 - one column a dimension, named by its id or name, holding codes separated by ``;``.
 - one column ``codes`` for all dimensions, holding codes separated by ``;``.
 
+In a list of codes, nothing at all says that none applies, and so does ``none``; ``?``, as ``suggest`` writes it, says
+that nobody has coded the row yet.
+
 A .jsonl line says them as results do, ``"codes": {"stage": [...], "theme": [...]}``, or with the dimensions as keys
 of its own. A line without any is not coded, and passed over.
 
 A REFI-QDA project (.qdpx) says them as its coders marked them; see `tl_classifier.corpus.refi.codings`.
+
+A row of a result that says in its column ``error`` why it could not be scored has no codes, and is passed over. One
+whose text was too long for a spreadsheet says there that it was cut, and is used as far as it goes.
 
 Codes are found by id or by name, in upper or lower case. Groups of codes are passed over: they follow from the codes.
 """
@@ -39,6 +45,7 @@ _OTHER = frozenset({*tables.ABOUT, "text", "coder", "model", "error"})
 _GIVEN = frozenset({"1", "1.0", "true", "x"})
 _NOT_GIVEN = frozenset({"", "0", "0.0", "false"})
 _NO_CODE = frozenset({"", "-", "none"})
+_NOT_CODED = "?"
 
 
 class CodedDataError(InputError):
@@ -46,10 +53,12 @@ class CodedDataError(InputError):
 
     Attributes:
         problems: Every problem that was found, each with its place.
+        coded: What could be read beside them.
     """
 
-    def __init__(self, problems: Sequence[str]) -> None:
+    def __init__(self, problems: Sequence[str], coded: Sequence[CodedExcerpt] = ()) -> None:
         self.problems = list(problems)
+        self.coded = list(coded)
         more = len(problems) - 1
         super().__init__(problems[0] + (f" (and {more} more problem{'s' * (more > 1)})." if more else "."))
 
@@ -109,7 +118,7 @@ def read_coded(
             problems.append(_Problem(str(error).removesuffix("."), unknown=isinstance(error, UnknownCodeError)))
     if problems:
         kind = UnknownCodeError if problems[0].unknown else CodedDataError
-        raise kind([str(problem) for problem in problems])
+        raise kind([str(problem) for problem in problems], excerpts)
     if not excerpts:
         raise InputError(f"Nothing is coded in {', '.join(map(str, files[:3]))}{' ...' * (len(files) > 3)}.")
     return excerpts
@@ -256,15 +265,21 @@ def _of_table(path: Path, names: Names) -> Iterator[CodedExcerpt | _Problem]:
     coded = {dimension.id for column in columns for dimension in column.dimensions}
     for row in table.rows:
         cells = {name: None if at is None else row.cells[at] for name, at in places.items()}
-        if all(map(tables.is_empty, row.cells)) or not tables.is_empty(cells.pop("error")):
+        noted = not tables.is_empty(cells.pop("error"))
+        if all(map(tables.is_empty, row.cells)):
             continue
+        if noted and all(tables.is_empty(row.cells[column.at]) for column in columns):
+            continue  # it could not be scored; a note on a row that has codes says that a long text was cut
         place = f"{path}, row {row.number}"
         if row.problem is not None:
             yield _Problem(row.problem).at(place)
             continue
-        given: dict[str, set[str]] = {dimension: set() for dimension in coded}
+        uncoded = {d.id for column in columns if _is_open(row.cells[column.at]) for d in column.dimensions}
+        given: dict[str, set[str]] = {dimension: set() for dimension in coded - uncoded}
         problems = []
         for column in columns:
+            if any(dimension.id in uncoded for dimension in column.dimensions):
+                continue
             try:
                 for dimension, code in column.read(row.cells[column.at], names):
                     given[dimension].add(code)
@@ -272,7 +287,7 @@ def _of_table(path: Path, names: Names) -> Iterator[CodedExcerpt | _Problem]:
                 problems.append(problem.at(f"{place}, column {shown(column.name)}"))
         if problems:
             yield from problems
-        else:
+        elif given:
             yield _coded(place, cells, given, names.codebook)
 
 
@@ -329,6 +344,11 @@ def _column(at: int, name: str, names: Names) -> _Column | None:
     return _Column(at, name, (names.codebook.dimension(dimension_id),), (dimension_id, code))
 
 
+def _is_open(cell: object) -> bool:
+    """Whether a cell says that nobody has coded the row yet."""
+    return isinstance(cell, str) and cell.strip() == _NOT_CODED
+
+
 def _flag(cell: object) -> bool:
     mark = "" if cell is None else str(cell).strip().casefold()
     if mark in _GIVEN:
@@ -343,8 +363,6 @@ def _flag(cell: object) -> bool:
 
 def _of_jsonl(path: Path, names: Names) -> Iterator[CodedExcerpt | _Problem]:
     for number, record in tables.read_records(path):
-        if record.get("error"):
-            continue
         place = f"{path}, line {number}"
         try:
             given = _codes_of_record(record, names)

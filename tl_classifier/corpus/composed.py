@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from tl_classifier.codebook import Codebook
-from tl_classifier.corpus import inputs, textfiles, transcripts
+from tl_classifier.corpus import inputs, transcripts
 from tl_classifier.corpus.rows import unless_blank, well_formed
 from tl_classifier.corpus.scored import read_scored
 from tl_classifier.errors import InputError
@@ -31,11 +31,18 @@ class Given:
         dimension: Dimension id.
         code: Code id.
         probability: The calibrated probability.
+        evidence: The words that carry the code; empty where the record does not say.
     """
 
     dimension: str
     code: str
     probability: float
+    evidence: str = ""
+
+
+def _evidence(record: Mapping[str, Any], dimension: str, code: str) -> str:
+    span = ((record.get("evidence") or {}).get(dimension) or {}).get(code)
+    return "" if span is None else " ".join((record.get("text") or "")[slice(*span)].split())
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,7 +100,7 @@ class Wanted:
     def of(self, record: Mapping[str, Any]) -> tuple[Given, ...]:
         """What is taken of the codes of a record."""
         return tuple(
-            Given(dimension, code, record["probabilities"][dimension][code])
+            Given(dimension, code, record["probabilities"][dimension][code], _evidence(record, dimension, code))
             for dimension, codes in record["codes"].items()
             for code in codes
             if (self.codes is None or (dimension, code) in self.codes)
@@ -142,15 +149,15 @@ def read_documents(
 def texts_of(paths: Iterable[str | Path]) -> dict[str, tuple[str, str]]:
     """The texts of transcripts, by the names that their documents have when they are scored.
 
-    That of a plain transcript is the file as it stands; others are made of all their turns, whoever speaks.
+    That of a transcript is its plain text as it was read; others are made of all their rows, whoever speaks.
 
     Raises:
         InputError: if something cannot be read.
     """
     texts: dict[str, tuple[str, str]] = {}
     for file in inputs.expand(paths):
-        if file.suffix.lower() == ".txt":
-            texts[file.stem] = (str(file), textfiles.text(file, max_bytes=transcripts.MAX_BYTES))
+        if file.suffix.lower() in inputs.TRANSCRIPTS:
+            texts[file.stem] = (str(file), transcripts.document_text(file))
             continue
         rows: dict[str, list[_Row]] = {}
         for row in map(unless_blank, inputs.read_rows([file])):

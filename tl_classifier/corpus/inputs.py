@@ -7,8 +7,9 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
 
-from tl_classifier.corpus import tables, transcripts
+from tl_classifier.corpus import documents, tables, transcripts
 from tl_classifier.corpus.rows import unless_blank
+from tl_classifier.corpus.speakers import LeftOut, Selection, select, select_rows
 from tl_classifier.corpus.textfiles import readable
 from tl_classifier.errors import InputError
 from tl_classifier.excerpts import Excerpt, Unscorable
@@ -16,7 +17,7 @@ from tl_classifier.excerpts import Excerpt, Unscorable
 TABLES = (".csv", ".tsv", ".jsonl", ".xlsx", ".parquet")
 """Endings of files whose rows are excerpts."""
 
-TRANSCRIPTS = (".txt",)
+TRANSCRIPTS = documents.ENDINGS
 """Endings of files whose turns are."""
 
 PROJECTS = (".qdpx",)
@@ -46,6 +47,25 @@ def read_rows(files: Iterable[Path], *, text_column: str = "text") -> Iterator[E
         yield from _reader(file, text_column)(file)
 
 
+def read_selected(
+    files: Iterable[Path], selection: Selection, left_out: LeftOut, *, text_column: str = "text"
+) -> Iterator[Excerpt | Unscorable]:
+    """As `read_rows`, without those whose speakers are not to be coded.
+
+    In the transcripts, who interviews is told or recognised; in tables, whose rows need not be a conversation, the name
+    must say so.
+
+    Args:
+        files: As for `read_rows`.
+        selection: Who is to be coded.
+        left_out: Counts what is left out.
+        text_column: As for `read_rows`.
+    """
+    for file in files:
+        rows = read_rows([file], text_column=text_column)
+        yield from (select_rows if file.suffix.lower() in TABLES else select)(rows, selection, left_out)
+
+
 def _reader(file: Path, text_column: str) -> Callable[[Path], Iterator[Excerpt | Unscorable]]:
     if file.suffix.lower() in TRANSCRIPTS:
         return transcripts.read_transcript
@@ -64,8 +84,9 @@ def expand(
 ) -> list[Path]:
     """The files that are meant: each named one, and of each folder those with a known ending, sorted.
 
-    Folders are searched to any depth, without following links to other folders; hidden files and those that
-    office programs leave beside an open document are passed over. A file that is meant twice is read once.
+    Folders are searched to any depth, without following links to other folders; hidden files, those that office
+    programs leave beside an open document, and notes on the folder (README) are passed over. A file that is meant twice
+    is read once.
 
     Args:
         paths: Files and folders.
@@ -95,6 +116,8 @@ def _meant(given: Path, endings: Sequence[str], out: str | None) -> list[Path]:
             raise InputError(f"{given} does not exist.")
         if not given.is_file():
             raise InputError(f"{given} is neither a file nor a folder.")
+    if given.suffix.lower() in documents.REFUSED:
+        raise InputError(f"{given} {documents.REFUSED[given.suffix.lower()]}.")
     if given.suffix.lower() not in endings:
         raise InputError(f"{given} has an ending that is not known here; known are {' '.join(endings)}.")
     if os.path.realpath(given) == out:
@@ -112,6 +135,8 @@ def _search(folder: Path, endings: Sequence[str]) -> list[Path]:
         found += [
             Path(place, name)
             for name in names
-            if Path(name).suffix.lower() in endings and not name.startswith((".", "~$"))
+            if Path(name).suffix.lower() in endings
+            and not name.startswith((".", "~$"))
+            and Path(name).stem.casefold() != "readme"
         ]
     return sorted((file for file in found if file.is_file()), key=lambda file: file.parts)

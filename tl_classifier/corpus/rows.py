@@ -9,6 +9,9 @@ from collections.abc import Iterable
 from tl_classifier.excerpts import Excerpt, Unscorable
 from tl_classifier.preprocessing import is_blank
 
+MAX_CONTEXT = 2_000
+"""Characters of a question that are kept: more than a model reads of it."""
+
 MAX_CHARACTERS = 1_000_000
 """Longest text that is scored, in characters; about a day of talk."""
 
@@ -29,6 +32,7 @@ def excerpt(
     turn: object = None,
     start: int | None = None,
     end: int | None = None,
+    context: object = None,
 ) -> Excerpt | Unscorable:
     """An excerpt from the cells of a row, or why there is none. Whether it has words is for `unless_blank` to say."""
     about = (label(id), label(document), label(speaker), turn_number(turn))
@@ -40,7 +44,14 @@ def excerpt(
         return Unscorable(EMPTY, *about)
     if len(text) > MAX_CHARACTERS:
         return Unscorable(f"the text has {len(text):,} characters; at most {MAX_CHARACTERS:,} can be scored", *about)
-    return Excerpt(well_formed(text), *about, start=start, end=end)
+    return Excerpt(well_formed(text), *about, start=start, end=end, context=question(context))
+
+
+def question(words: object) -> str | None:
+    """What an excerpt answers, its end alone where it is long; None where nothing is said."""
+    if not isinstance(words, str) or words.isspace():
+        return None
+    return well_formed(words[-MAX_CONTEXT:]) or None
 
 
 def unless_blank(row: Excerpt | Unscorable) -> Excerpt | Unscorable:

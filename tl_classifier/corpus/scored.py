@@ -16,6 +16,7 @@ from tl_classifier.codebook import Codebook
 from tl_classifier.corpus import tables
 from tl_classifier.corpus.inputs import TABLES
 from tl_classifier.corpus.rows import label, listed, shown, turn_number, well_formed
+from tl_classifier.corpus.writers import EVIDENCE_LINE
 from tl_classifier.errors import CodebookError, InputError
 
 ENDINGS = tuple(ending for ending in TABLES if ending != ".tsv")
@@ -117,7 +118,7 @@ def _of_table(path: Path) -> Iterator[dict[str, Any]]:
         for dimension, _, group in (name.partition(".") for name in at)
         if dimension in dimensions and group and "." not in group and (dimension, group) not in codes
     ]
-    about = {name: table.column(name) for name in (*tables.ABOUT, "text", _MODEL, "error")}
+    about = {name: table.column(name) for name in (*tables.ABOUT, "text", "evidence", _MODEL, "error")}
     for row in table.rows:
         place = f"{path}, row {row.number}"
         if row.problem is not None:
@@ -139,7 +140,20 @@ def _of_table(path: Path) -> Iterator[dict[str, Any]]:
             value = _probability(cell, place, f"p.{dimension}.{code}")
             record["probabilities"][dimension][code] = value
         record["model"] = _text(cells.get(_MODEL)) or ""
+        evidence = _text(cells.get("evidence"))
+        if evidence:
+            record["evidence"] = _evidence_of_lines(evidence, record, place)
         yield record
+
+
+def _evidence_of_lines(cell: str, record: dict[str, Any], place: str) -> dict[str, dict[str, list[int]]]:
+    found: dict[str, dict[str, list[int]]] = {dimension: {} for dimension in record["codes"]}
+    for line in cell.splitlines():
+        match = EVIDENCE_LINE.fullmatch(line.strip())
+        if match is None or match[1] not in found:
+            raise InputError(f"{place}, column 'evidence': each line must be a code and its place, as score wrote it.")
+        found[match[1]][match[2]] = [int(match[3]), int(match[4])]
+    return found
 
 
 def _by_dimension(
@@ -191,7 +205,20 @@ def _of_jsonl(path: Path) -> Iterator[dict[str, Any]]:
             if unknown:
                 raise InputError(f"{place}, key 'codes': there is no probability for {listed(unknown)}.")
         record["model"] = _text(line[_MODEL]) or ""
+        if line.get("evidence") is not None:
+            record["evidence"] = _evidence(line["evidence"], place)
         yield record
+
+
+def _evidence(value: object, place: str) -> dict[str, dict[str, list[int]]]:
+    if isinstance(value, Mapping) and all(isinstance(found, Mapping) for found in value.values()):
+        spans = [span for found in value.values() for span in found.values()]
+        if all(
+            isinstance(span, list) and len(span) == 2 and all(type(at) is int for at in span) and 0 <= span[0] < span[1]
+            for span in spans
+        ):
+            return {str(dimension): dict(found) for dimension, found in value.items()}
+    raise InputError(f"{place}, key 'evidence': each code must have the start and the end of a passage.")
 
 
 def _lines(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:

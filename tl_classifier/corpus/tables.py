@@ -10,19 +10,18 @@ from __future__ import annotations
 import csv
 import json
 import warnings
-import zipfile
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
-from tl_classifier.corpus import textfiles
+from tl_classifier.corpus import officefiles, textfiles, xmlstream
 from tl_classifier.corpus.rows import excerpt, label, listed, turn_number
 from tl_classifier.errors import InputError, UserError
 from tl_classifier.excerpts import Excerpt, Unscorable
 
-ABOUT = ("id", "document", "speaker", "turn")
+ABOUT = ("id", "document", "speaker", "turn", "context")
 """Columns that are used where they are there, beside the text."""
 
 _T = TypeVar("_T")
@@ -30,7 +29,16 @@ _T = TypeVar("_T")
 _SHEET_ROWS = 1_048_576
 _MAX_UNPACKED = 2_000_000_000
 """Bytes that a spreadsheet may have when unpacked; a zip bomb has more."""
+_MAX_STRINGS = 100_000_000
+"""Bytes of the strings of a workbook, which are held in memory, unpacked."""
+_MAX_PART = 10_000_000
+"""Bytes of any other part than a sheet, unpacked."""
+_MAX_HELD = 150_000
+"""Most elements of a row, of a string, or of all that is neither; the library makes objects of a kilobyte of them."""
+_SHEET_CELLS = 200_000_000
+"""Most cells of a sheet, the empty ones before others in their rows included."""
 _PARQUET_ROWS = 1_024
+_PARQUET_BYTES = 8_000_000
 _ERRORS_OF_CELLS = frozenset({"#NULL!", "#DIV/0!", "#VALUE!", "#REF!", "#NAME?", "#NUM!", "#N/A", "#GETTING_DATA"})
 
 
@@ -330,12 +338,8 @@ def _sheets(path: Path) -> Iterator[Iterator[tuple[Any, ...]]]:
     """
     import openpyxl
 
-    with zipfile.ZipFile(path) as archive:
-        if sum(entry.file_size for entry in archive.infolist()) > _MAX_UNPACKED:
-            raise InputError(
-                f"{path} unpacks to more than {_MAX_UNPACKED // 1_000_000_000} GB; save it as .csv to have it read."
-            )
-    workbook = openpyxl.load_workbook(path, read_only=True, data_only=True)
+    _check_workbook(path)
+    workbook = openpyxl.load_workbook(path, read_only=True, data_only=True, keep_links=False)
     try:
         for sheet in workbook.worksheets:
             if sheet.sheet_state == "visible":
@@ -344,11 +348,64 @@ def _sheets(path: Path) -> Iterator[Iterator[tuple[Any, ...]]]:
         workbook.close()
 
 
+def _check_workbook(path: Path) -> None:
+    """See that a workbook is harmless, before the library reads it.
+
+    Raises:
+        InputError: if its archive or its XML is made to do harm, or would take too much memory.
+    """
+    with officefiles.opened(path) as archive:
+        if sum(entry.file_size for entry in archive.members) > _MAX_UNPACKED:
+            raise InputError(
+                f"{path} unpacks to more than {_MAX_UNPACKED // 1_000_000_000} GB; save it as .csv to have it read."
+            )
+        for entry in archive.members:
+            name = entry.filename.lower().replace("\\", "/")
+            if not name.endswith((".xml", ".rels")):
+                continue
+            if "/worksheets/" in name:
+                most, items = _MAX_UNPACKED, _Items(path, "row", depth=3)
+            elif name.endswith("sharedstrings.xml"):
+                most, items = _MAX_STRINGS, _Items(path, "si", depth=2)
+            else:
+                most, items = _MAX_PART, _Items(path, "", depth=0)
+            if entry.file_size > most:
+                raise _too_much(path)
+            xmlstream.read(archive.blocks(entry), items, str(path), max_elements=None)
+
+
+class _Items(xmlstream.Nothing):
+    """Bounds what the library holds at once of a part: the elements from one item (row, string) to the next."""
+
+    def __init__(self, path: Path, name: str, depth: int) -> None:
+        self._path = path
+        self._name = name
+        self._item_depth = depth
+        self._depth = self._held = 0
+
+    def start(self, name: str, attributes: Mapping[str, str]) -> None:
+        self._depth += 1
+        self._held += 1
+        if self._depth == self._item_depth and xmlstream.local(name)[1] == self._name:
+            self._held = 0
+        elif self._held > _MAX_HELD:
+            raise _too_much(self._path)
+
+    def end(self, name: str) -> None:
+        self._depth -= 1
+
+
+def _too_much(path: Path) -> InputError:
+    return InputError(f"{path} holds more than can be read of a workbook; save it as .csv to have it read.")
+
+
 def _sheet_rows(path: Path, sheet: Any) -> Iterator[tuple[Any, ...]]:
     sheet.reset_dimensions()  # what a file says of its own size is often wrong
+    cells = 0
     for number, row in enumerate(sheet.iter_rows(values_only=True), start=1):
-        if number > _SHEET_ROWS:
-            raise InputError(f"{path} is damaged: it has rows beyond the {_SHEET_ROWS:,} of a sheet.")
+        cells += len(row)
+        if number > _SHEET_ROWS or cells > _SHEET_CELLS:
+            raise InputError(f"{path} is damaged: it has rows beyond the {_SHEET_ROWS:,} of a sheet, or too wide ones.")
         yield tuple(None if isinstance(cell, str) and cell in _ERRORS_OF_CELLS else cell for cell in row)
 
 
@@ -360,8 +417,11 @@ def _parquet(path: Path, text_column: str, only: Collection[str] | None) -> Tabl
     import pyarrow.parquet
 
     def opened() -> Iterator[tuple[Any, list[str]]]:
-        # Page by page: the library would otherwise read a column of a row group, or the whole group, at once.
-        file = pyarrow.parquet.ParquetFile(path, buffer_size=1 << 20, pre_buffer=False)
+        schema = pyarrow.parquet.read_schema(path)
+        texts = [field.name for field in schema if pyarrow.types.is_string(field.type)]
+        # Page by page: the library would otherwise read a column of a row group, or the whole group, at once. A text
+        # that is in the file once, for many rows, is so in memory, too.
+        file = pyarrow.parquet.ParquetFile(path, buffer_size=1 << 20, pre_buffer=False, read_dictionary=texts)
         yield file, [str(name) for name in file.schema_arrow.names]
 
     file, names = next(_stepping(path, "a Parquet file", opened()))
@@ -371,8 +431,17 @@ def _parquet(path: Path, text_column: str, only: Collection[str] | None) -> Tabl
 
     def cells() -> Iterator[tuple[Any, ...]]:
         with file:
-            for batch in file.iter_batches(batch_size=_PARQUET_ROWS, columns=list(columns), use_threads=False):
-                yield from zip(*(batch.column(name).to_pylist() for name in columns), strict=True)
+            size = _rows_at_once(file.metadata)
+            for batch in file.iter_batches(batch_size=size, columns=list(columns), use_threads=False):
+                found = [batch.column(name) for name in columns]
+                yield from (tuple(column[at].as_py() for column in found) for at in range(batch.num_rows))
 
     rows = _stepping(path, "a Parquet file", cells())
     return Table(path, columns, (Row(number, row) for number, row in enumerate(rows, start=2)))
+
+
+def _rows_at_once(metadata: Any) -> int:
+    """How many rows of a Parquet file fit into `_PARQUET_BYTES`, going by the largest of its row groups' averages."""
+    groups = [metadata.row_group(at) for at in range(metadata.num_row_groups)]
+    most = max((group.total_byte_size / max(group.num_rows, 1) for group in groups), default=0)
+    return max(1, min(_PARQUET_ROWS, int(_PARQUET_BYTES / max(most, 1))))

@@ -6,21 +6,40 @@
 from __future__ import annotations
 
 import codecs
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from tl_classifier.errors import InputError
 
-MAX_LINE = 16_000_000
+MAX_LINE = 8_000_000
 """Longest line that is read, in characters: more is not a line of text, and would not fit into memory for long."""
 
+MAX_BYTES = 16_000_000
+"""Largest transcript that is read, as a text file; a whole one is held in memory."""
+
 _BLOCK = 1 << 16
+
+_CONTROL = re.compile("[\0-\x08\x0e-\x1f]")
+
+# As bytes of Windows-1252: what is not in it, letters, those of them that are not ASCII, and what no word has behind a
+# small letter: a capital or a symbol that another small letter follows.
+_NOT_1252 = re.compile(rb"[\0-\x08\x0e-\x19\x1b-\x1f\x7f\x81\x8d\x8f\x90\x9d]")
+_LETTER = re.compile(rb"[A-Za-z\x80-\xff]")
+_BEYOND = re.compile(rb"[\x80-\xff]")
+_STRANGE = re.compile(
+    rb"(?<=[a-z\xe0-\xff])[\x82-\x84\x86-\x8c\x8e\x95\x98-\x9a\x9e\x9f\xa1-\xac\xae-\xb6\xb8-\xde](?=[a-z\xe0-\xff])"
+)
+_UTF8 = re.compile(rb"[\xc2-\xdf][\x80-\xbf]|[\xe0-\xef][\x80-\xbf]{2}|[\xf0-\xf4][\x80-\xbf]{3}")
+
+OLD_OFFICE = "an older or password-protected Office file"
+"""What `kind_of` says of one."""
 
 _SIGNATURES = (
     (b"PK\x03\x04", "a zip archive, as .xlsx, .docx and .odt files are"),
     (b"PAR1", "a Parquet file"),
-    (b"\xd0\xcf\x11\xe0", "an older or password-protected Office file"),
+    (b"\xd0\xcf\x11\xe0", OLD_OFFICE),
     (b"%PDF", "a PDF"),
     (b"{\\rtf", "a rich-text file"),
     (b"\x89PNG", "a PNG image"),
@@ -53,10 +72,17 @@ def kind_of(path: Path) -> str | None:
 
 
 def encoding_of(path: Path) -> str:
-    """The encoding of a text file, as Python names it: UTF-8, or UTF-16 where a byte order mark says so.
+    """The encoding of a text file, as Python names it.
+
+    A byte order mark decides. Without one, text in which every second byte is zero is UTF-16; what is UTF-8 to its end
+    is UTF-8; and else it is Windows-1252, as older programs on Windows write, if all of it reads as Western European
+    text. A file that is UTF-8 but for a few bytes is damaged, and not taken for Windows-1252.
+
+    Returns:
+        ``utf-8``, ``utf-8-sig``, ``utf-16``, ``utf-16-le``, ``utf-16-be`` or ``cp1252``.
 
     Raises:
-        InputError: if the file cannot be read, is empty, or is not text.
+        InputError: if the file cannot be read, is empty, is not text, or is in no encoding that is known here.
     """
     kind = kind_of(path)
     if kind is not None:
@@ -68,8 +94,70 @@ def encoding_of(path: Path) -> str:
     if head.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
         return "utf-16"
     if b"\0" in head:
-        raise InputError(f"{path} is not a text file: its content is binary, or UTF-16 without a byte order mark.")
-    return "utf-8"
+        encoding = _utf16_without_mark(head)
+        if encoding is None:
+            raise InputError(f"{path} is not a text file: its content is binary.")
+        return encoding
+    place = _first_bad_byte(path)
+    if place is None:
+        return "utf-8"
+    if _is_western(path):
+        return "cp1252"
+    raise InputError(
+        f"{path} is not UTF-8 text{place}, and no other encoding that is known here; save it as UTF-8 "
+        "(Excel: Save As, 'CSV UTF-8'; Word and editors: Save As, plain text, encoding UTF-8)."
+    )
+
+
+def encoding_name(path: Path) -> str:
+    """As `encoding_of`, as people say it."""
+    return _NAMES[encoding_of(path)]
+
+
+_NAMES = {
+    "utf-8": "UTF-8",
+    "utf-8-sig": "UTF-8 with a byte order mark",
+    "utf-16": "UTF-16 with a byte order mark",
+    "utf-16-le": "UTF-16 without a byte order mark",
+    "utf-16-be": "UTF-16 without a byte order mark",
+    "cp1252": "Windows-1252",
+}
+
+
+def _utf16_without_mark(head: bytes) -> str | None:
+    """UTF-16 with its byte order, where nearly every character has a zero byte, on the same side; None for others."""
+    zeros = head[::2].count(0), head[1::2].count(0)
+    for encoding, on_its_side, on_the_other in (("utf-16-le", zeros[1], zeros[0]), ("utf-16-be", zeros[0], zeros[1])):
+        if on_the_other == 0 and on_its_side >= 0.7 * (len(head) // 2):
+            # The block may end within a character.
+            text = codecs.getincrementaldecoder(encoding)("replace").decode(head)
+            return None if _CONTROL.search(text) or "\ufffd" in text else encoding
+    return None
+
+
+def _is_western(path: Path) -> bool:
+    """Whether a file that is not UTF-8 reads as Western European text in Windows-1252.
+
+    Any byte can be read so, nearly; what tells are the letters beyond ASCII. In Western European languages they are few
+    among letters, and no capital or symbol stands behind a small letter in mid-word, as they do where an older Mac's
+    encoding is misread. A file with characters in UTF-8 is UTF-8 that was damaged.
+    """
+    beyond = letters = strange = in_utf8 = 0
+    with readable(path), path.open("rb") as file:
+        piece = file.read(_BLOCK)
+        while piece:
+            more = file.read(_BLOCK)
+            # What would be cut by the end of the piece is left for the next.
+            piece, rest = (piece[:-4], piece[-4:]) if more else (piece, b"")
+            if _NOT_1252.search(piece):
+                return False
+            beyond += len(_BEYOND.findall(piece))
+            letters += len(_LETTER.findall(piece))
+            strange += len(_STRANGE.findall(piece))
+            in_utf8 += sum(map(len, _UTF8.findall(piece)))
+            piece = rest + more
+    few = beyond <= 0.3 * letters + 3  # a few in a very short text are no share
+    return few and 2 * in_utf8 < beyond and 10 * strange <= beyond
 
 
 def lines(path: Path) -> Iterator[str]:
@@ -97,7 +185,7 @@ def lines(path: Path) -> Iterator[str]:
             yield line
 
 
-def text(path: Path, *, max_bytes: int) -> str:
+def text(path: Path, *, max_bytes: int = MAX_BYTES) -> str:
     """A whole text file, decoded, its line ends as they stand and without a byte order mark.
 
     Raises:
@@ -119,17 +207,13 @@ def text(path: Path, *, max_bytes: int) -> str:
 
 def _undecodable(path: Path, encoding: str) -> InputError:
     """The error for a file that is not in the encoding it seemed to be in."""
-    if encoding == "utf-16":
+    if encoding.startswith("utf-16"):
         return InputError(f"{path} begins as UTF-16 but is not valid UTF-16; save it as UTF-8.")
-    place = _first_bad_byte(path)
-    return InputError(
-        f"{path} is not UTF-8 text{place}; save it as UTF-8 "
-        "(Excel: Save As, 'CSV UTF-8'; Word and editors: Save As, plain text, encoding UTF-8)."
-    )
+    return InputError(f"{path} is not UTF-8 text{_first_bad_byte(path) or ''}; save it as UTF-8.")
 
 
-def _first_bad_byte(path: Path) -> str:
-    """Where a file stops being UTF-8, as a clause."""
+def _first_bad_byte(path: Path) -> str | None:
+    """Where a file stops being UTF-8, as a clause; None where it does not."""
     decoder = codecs.getincrementaldecoder("utf-8")()
     offset, line = 0, 1
     with readable(path), path.open("rb") as file:
@@ -141,7 +225,7 @@ def _first_bad_byte(path: Path) -> str:
             except UnicodeDecodeError as error:
                 line += error.object[: error.start].count(b"\n")
                 return f": byte {offset - pending + error.start + 1:,}, in line {line:,}, does not belong in it"
-            if not block:  # it changed meanwhile
-                return ""
+            if not block:
+                return None
             offset += len(block)
             line += block.count(b"\n")

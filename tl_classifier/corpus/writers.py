@@ -2,7 +2,9 @@
 
 A .jsonl line is the record as `tl_classifier.excerpts.record` makes it. A table has the columns `id`, `document`,
 `speaker`, `turn`, `text`; one 0/1 column a code, ``{dimension}.{code}``, and a group, ``{dimension}.{group}``; the
-probability of each code, ``p.{dimension}.{code}``; `model`; and `error`. Where a row could not be scored, `error`
+probability of each code, ``p.{dimension}.{code}``; `to_review`, where a precision was asked for, the codes given that
+somebody should look at, separated by ``;``; `evidence`, where it was asked for, one line a code given (see
+`evidence_lines`); `model`; and `error`. Where a row could not be scored, `error`
 says why and the cells of its codes are empty.
 
 What each format asks for:
@@ -27,6 +29,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from tl_classifier.codebook import Codebook
+from tl_classifier.decoding import TO_REVIEW
 from tl_classifier.errors import UserError
 
 Record = Mapping[str, Any]
@@ -58,13 +61,22 @@ class Writer(Protocol):
 
 
 @contextmanager
-def writing(path: Path, codebook: Codebook, *, with_text: bool = True) -> Iterator[Writer]:
+def writing(
+    path: Path,
+    codebook: Codebook,
+    *,
+    with_text: bool = True,
+    with_evidence: bool = False,
+    with_review: bool = False,
+) -> Iterator[Writer]:
     """A writer for a file that is there, whole, once the block is left without an error, and else not at all.
 
     Args:
         path: The file; its ending is its format. One that exists is replaced.
         codebook: The columns of a table.
         with_text: Whether the records have a text.
+        with_evidence: Whether they have evidence.
+        with_review: Whether they say what is to be reviewed.
 
     Raises:
         OutputError: if the file cannot be written.
@@ -72,7 +84,9 @@ def writing(path: Path, codebook: Codebook, *, with_text: bool = True) -> Iterat
     beside = path.with_name(f"{path.name}.partial.tmp")
     with writable(path):
         try:
-            writer = _WRITERS[path.suffix.lower()](beside, Columns(codebook, with_text=with_text))
+            writer = _WRITERS[path.suffix.lower()](
+                beside, Columns(codebook, with_text=with_text, with_evidence=with_evidence, with_review=with_review)
+            )
             try:
                 yield writer
             except BaseException:
@@ -132,13 +146,19 @@ class Columns:
     Args:
         codebook: Whose codes they are.
         with_text: Whether there is a text.
+        with_evidence: Whether there is evidence.
+        with_review: Whether there is a column of what is to be reviewed.
 
     Attributes:
         names: In order.
         types: Of each: ``text``, ``number``, ``flag`` (0 or 1) or ``probability``.
     """
 
-    def __init__(self, codebook: Codebook, *, with_text: bool = True) -> None:
+    def __init__(
+        self, codebook: Codebook, *, with_text: bool = True, with_evidence: bool = False, with_review: bool = False
+    ) -> None:
+        self._with_evidence = with_evidence
+        self._with_review = with_review
         about = [("id", "text"), ("document", "text"), ("speaker", "text"), ("turn", "number")]
         self._about = [*(name for name, _ in about), *(["text"] if with_text else [])]
         self._codes = [(d.id, code) for d in codebook.dimensions for code in d.code_ids]
@@ -148,6 +168,8 @@ class Columns:
             *([("text", "text")] if with_text else []),
             *((f"{dimension}.{name}", "flag") for dimension, name in self._codes + self._groups),
             *((f"p.{dimension}.{code}", "probability") for dimension, code in self._codes),
+            *([("to_review", "text")] if with_review else []),
+            *([("evidence", "text")] if with_evidence else []),
             ("model", "text"),
             ("error", "text"),
         ]
@@ -165,7 +187,32 @@ class Columns:
             cells += [int(code in codes) for code in self._codes]
             cells += [int(group in groups) for group in self._groups]
             cells += [record["probabilities"][dimension][code] for dimension, code in self._codes]
+        if self._with_review:
+            cells.append("; ".join(_to_review(record)) or None)
+        if self._with_evidence:
+            cells.append("\n".join(evidence_lines(record)) or None)
         return [*cells, record["model"], record.get("error")]
+
+
+def _to_review(record: Record) -> Iterator[str]:
+    for dimension, found in (record.get("review") or {}).items():
+        yield from (f"{dimension}.{code}" for code, mark in found.items() if mark == TO_REVIEW)
+
+
+def evidence_lines(record: Record) -> Iterator[str]:
+    """The evidence in a record, one line a code: ``stage.planning_action 10-38: we meet on the first of May``.
+
+    The numbers are offsets into the text, of the first character and one past the last; the words are left out where
+    the record has no text. `EVIDENCE_LINE` reads it back.
+    """
+    for dimension, found in (record.get("evidence") or {}).items():
+        for code, (start, end) in found.items():
+            words = " ".join((record.get("text") or "")[start:end].split())
+            yield f"{dimension}.{code} {start}-{end}" + (f": {words}" if words else "")
+
+
+EVIDENCE_LINE = re.compile(r"([^.\s]+)\.([^.\s]+) (\d+)-(\d+)(?:: .*)?")
+"""A line of `evidence_lines`: dimension, code, start, end."""
 
 
 class _JSONL:

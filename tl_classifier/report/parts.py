@@ -8,6 +8,7 @@ from datetime import date
 from itertools import pairwise
 
 from tl_classifier.codebook import Code, Codebook, Dimension
+from tl_classifier.excerpts import Span
 from tl_classifier.report.markup import Contents, Markup, element
 from tl_classifier.report.survey import Details, Source, Survey
 
@@ -125,13 +126,23 @@ def source_line(source: Source) -> str:
     return " · ".join(part for part in parts if part) or "(no document)"
 
 
-def words(source: Source, characters: int | None = None) -> Markup:
-    """The words of an excerpt, with a mark where they are cut."""
+def words(source: Source, characters: int | None = None, *, marked: Span | None = None) -> Markup:
+    """The words of an excerpt, with a sign where they are cut.
+
+    Args:
+        source: The excerpt.
+        characters: Show so many of them at most.
+        marked: The passage that is marked, as offsets into the text.
+    """
     text = source.text or ""
     cut = source.cut
     if characters is not None and len(text) > characters:
         text, cut = text[:characters].rsplit(maxsplit=1)[0], True
-    return element("blockquote", text.strip() + (" […]" if cut else ""), dir="auto")
+    end = " […]" if cut else ""
+    if marked is None or marked[0] >= len(text):
+        return element("blockquote", text.strip() + end, dir="auto")
+    before, passage, behind = text[: marked[0]], text[slice(*marked)], text[marked[1] :]
+    return element("blockquote", before.lstrip(), element("mark", passage), behind.rstrip() + end, dir="auto")
 
 
 def note(*sentences: str) -> Markup:

@@ -293,7 +293,8 @@ def strongest(report: Report) -> Section | None:
         element(
             "p",
             "For each code, the excerpts that carry it with the highest probability: good examples to begin reading "
-            "with, and the first place to see whether the model means by a code what you mean.",
+            "with, and the first place to see whether the model means by a code what you mean. Where the file names "
+            "the evidence, the passage without which the model would be least sure is marked.",
         ),
         _without_words(report),
     ]
@@ -314,7 +315,7 @@ def _quote(item: Strong, report: Report) -> Markup:
     return element(
         "li",
         element("div", element("b", f"{item.probability:.2f}"), source_line(item.source), class_="source"),
-        words(item.source) if report.shows_words and item.source.text else None,
+        words(item.source, marked=item.evidence) if report.shows_words and item.source.text else None,
     )
 
 

@@ -17,6 +17,7 @@ import numpy as np
 import numpy.typing as npt
 
 from tl_classifier.codebook import Codebook, Dimension
+from tl_classifier.excerpts import Span
 
 Record = Mapping[str, Any]
 
@@ -78,6 +79,11 @@ class Source:
         kept = None if text is None else text[:MAX_TEXT]
         about = (record["id"], record["document"], record["speaker"], record["turn"])
         return cls(*about, kept, cut=text is not None and len(text) > MAX_TEXT)
+
+
+def _span(record: Record, dimension: str, code: str) -> Span | None:
+    found = ((record.get("evidence") or {}).get(dimension) or {}).get(code)
+    return None if found is None else (found[0], found[1])
 
 
 @dataclass(slots=True)
@@ -142,10 +148,17 @@ class Tallies(dict[_Key, Tally]):
 
 @dataclass(frozen=True, slots=True)
 class Strong:
-    """An excerpt that a code was given with a high probability."""
+    """An excerpt that a code was given with a high probability.
+
+    Attributes:
+        probability: The code's.
+        source: The excerpt.
+        evidence: The passage that carries the code, as offsets into its text; None where the file does not say.
+    """
 
     probability: float
     source: Source
+    evidence: Span | None = None
 
 
 Who = tuple[str | None, str | None]
@@ -186,7 +199,7 @@ class Survey:
         self.none: Counter[str] = Counter()
         self.rated: Counter[str] = Counter()
         self.has_text = False
-        self._strongest: list[list[tuple[float, int, Source]]] = [[] for _ in self.codes]
+        self._strongest: list[list[tuple[float, int, Strong]]] = [[] for _ in self.codes]
         self._lowest_given = [2.0] * len(self.codes)
         self._highest_not = [-1.0] * len(self.codes)
 
@@ -211,7 +224,7 @@ class Survey:
     def strongest(self, dimension: str, code: str) -> list[Strong]:
         """The excerpts that carry a code with the highest probability, highest first."""
         kept = sorted(self._strongest[self.places[dimension, code]], reverse=True, key=lambda item: item[:2])
-        return [Strong(probability, source) for probability, _, source in kept]
+        return [strong for _, _, strong in kept]
 
     def threshold(self, dimension: str, code: str) -> float:
         """The probability from which on a code is given, as far as the file shows it.
@@ -264,19 +277,20 @@ class Survey:
             if code in codes:
                 given.append(at)
                 self._lowest_given[at] = min(self._lowest_given[at], probability)
-                self._keep_strong(at, probability, record)
+                self._keep_strong(at, probability, record, _span(record, dimension.id, code))
             else:
                 self._highest_not[at] = max(self._highest_not[at], probability)
         return given
 
-    def _keep_strong(self, at: int, probability: float, record: Record) -> None:
+    def _keep_strong(self, at: int, probability: float, record: Record, evidence: Span | None) -> None:
         kept = self._strongest[at]
         if len(kept) == STRONGEST and probability <= kept[0][0]:
             return
         source = Source.of(record)
-        if source.text is not None and any(source.text == other.text for _, _, other in kept):
+        if source.text is not None and any(source.text == other.source.text for _, _, other in kept):
             return  # said twice, shown once
-        item = (probability, -self.total.excerpts, source)  # of equals, the first in the file
+        # Of equals, the first in the file.
+        item = (probability, -self.total.excerpts, Strong(probability, source, evidence))
         if len(kept) < STRONGEST:
             heapq.heappush(kept, item)
         else:

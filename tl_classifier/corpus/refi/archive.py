@@ -45,7 +45,7 @@ class Archive:
     def __init__(self, path: Path, file: zipfile.ZipFile) -> None:
         self.path = path
         self._file = file
-        self.members = [entry for entry in file.infolist() if not entry.is_dir()]
+        self.members = [entry for entry in file.infolist() if not entry.filename.endswith("/")]
         self._check(path.stat().st_size)
         self._places = {_folded(entry.filename): entry for entry in self.members}
 

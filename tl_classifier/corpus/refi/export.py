@@ -9,7 +9,7 @@ from pathlib import Path
 
 from tl_classifier.codebook import Codebook
 from tl_classifier.corpus.coded import Names
-from tl_classifier.corpus.composed import Document, Passage
+from tl_classifier.corpus.composed import Document, Given, Passage
 from tl_classifier.corpus.refi.codebooks import code_guid, code_tree
 from tl_classifier.corpus.refi.codings import CodeMap, meaning_of
 from tl_classifier.corpus.refi.model import MODEL_ID, Project, ProjectCode
@@ -82,9 +82,14 @@ def write_project(
                     coder,
                     name=label,
                     description=comment,
-                    note=f"Coded by {passage.model}, probability {given.probability:.2f}",
+                    note=_note(passage.model, given),
                 )
     writer.write(path)
+
+
+def _note(model: str, given: Given) -> str:
+    words = f', in the words "{given.evidence}"' if given.evidence else ""
+    return f"Coded by {model}, probability {given.probability:.2f}{words}"
 
 
 def _comment(passage: Passage, codebook: Codebook) -> str:
