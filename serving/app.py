@@ -5,18 +5,20 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from importlib import resources
-from typing import Any
+from typing import Any, TypeGuard
 
 from fastapi import FastAPI, Request
 from fastapi.staticfiles import StaticFiles
 from starlette.exceptions import HTTPException
 from starlette.responses import Response
+from starlette.routing import BaseRoute, Route
 
 from serving.envelope import Envelope, instance
 from serving.openapi import describe
 from serving.problems import INVALID_REQUEST, METHOD_NOT_ALLOWED, NOT_FOUND, Kind, Problem
 from serving.routes import router
 from serving.security import DOCS_POLICY, PAGE_POLICY
+from serving.served import Load
 from serving.service import Service
 from serving.settings import Settings, load_settings
 from tl_classifier import __version__
@@ -33,17 +35,20 @@ detail after RFC 9457.
 _NO_TELEMETRY: Any = {"tracing": False, "metrics": False, "logs": False, "auto_configure": False}
 
 
-def create_app(settings: Settings | None = None, classifier: Classifier | None = None) -> FastAPI:
+def create_app(
+    settings: Settings | None = None, classifier: Classifier | None = None, *, load: Load | None = None
+) -> FastAPI:
     """The application, ready to be run by an ASGI server.
 
     Args:
         settings: Its settings; None takes them from the environment.
-        classifier: The model; None loads the one that the settings name when the application starts.
+        classifier: The model to begin with; None loads the one that the settings name when the application starts.
+        load: Loads the bundles of models; None for `Classifier.load`.
 
     Raises:
         SettingsError: if the settings cannot be used.
     """
-    service = Service(settings or load_settings(), classifier)
+    service = Service(settings or load_settings(), classifier, load=load)
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
@@ -115,5 +120,15 @@ async def _problem_of_route(request: Request, error: Exception) -> Response:
     """Errors that Starlette itself raises: of routing, and of static files."""
     assert isinstance(error, HTTPException)
     kind, detail = _KINDS.get(error.status_code, (INVALID_REQUEST, "The request cannot be answered."))
-    allow = (error.headers or {}).get("Allow", "")
-    return Problem(kind, detail.format(allow=allow), headers=error.headers).response(instance(request.scope))
+    headers = dict(error.headers or {})
+    if error.status_code == METHOD_NOT_ALLOWED.status:
+        # Starlette names the methods of the first route at this address alone.
+        methods = {method for route in router.routes if _is_at(route, request) for method in route.methods or ()}
+        headers["Allow"] = ", ".join(sorted(methods)) or headers.get("Allow", "")
+    return Problem(kind, detail.format(allow=headers.get("Allow", "")), headers=headers).response(
+        instance(request.scope)
+    )
+
+
+def _is_at(route: BaseRoute, request: Request) -> TypeGuard[Route]:
+    return isinstance(route, Route) and route.path == request.url.path

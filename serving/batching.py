@@ -4,21 +4,32 @@ The event loop puts requests in and awaits their predictions; a thread of its ow
 Both hold the lock only for moments, so the loop never waits for the model.
 
 How a batch is formed: requests take turns, one excerpt a turn, so that a small request need not wait until a large one
-is done. Each request gives its excerpts shortest first: what comes together in a batch is then of about one length, and
-little is padded. An idle worker waits a moment for company when a first excerpt comes; a busy one never waits.
+is done; each request gives its excerpts shortest first. Of those whose turn it is, a batch takes the first, and with it
+those of about its length, as many as make an excerpt cheapest: short ones padded to a long one cost as much as it does,
+and each batch costs something for itself. The others keep their turns. An idle worker waits a moment for company when a
+first excerpt comes; a busy one never waits.
 """
 
 from __future__ import annotations
 
 import asyncio
+import itertools
 import math
 import threading
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
 
+import numpy as np
+
 from serving.metrics import Metrics
 from tl_classifier.excerpts import Excerpt, Prediction
+
+_BATCH_COST = 500
+"""What a batch costs for itself, in characters: as much as a hundred tokens, by measurement."""
+
+_EXCERPT_COST = 10
+"""What an excerpt costs beside its characters: the tokens at its ends."""
 
 Predict = Callable[[Sequence[Excerpt]], list[Prediction]]
 
@@ -74,8 +85,8 @@ class Batcher:
         queue_excerpts: Most excerpts in them; a request of at most `batch_excerpts` is accepted beyond it, so that
             large ones cannot shut out small ones.
         batch_excerpts: Most excerpts in a batch.
-        batch_characters: Most characters in a batch (they stand for tokens, which are known only later); a longer
-            excerpt is a batch of its own.
+        batch_characters: Most characters in a batch, each excerpt counted as long as the longest (they stand for
+            tokens, which are known only later); a longer excerpt is a batch of its own.
         batch_wait: Seconds for which an idle worker waits for company of a first excerpt.
     """
 
@@ -132,15 +143,22 @@ class Batcher:
             seconds = self._seconds_an_excerpt * self.excerpts
             raise QueueFull(min(max(math.ceil(seconds), 1), 60))
 
-    async def predict(self, excerpts: Sequence[Excerpt]) -> list[Prediction]:
+    async def predict(self, excerpts: Sequence[Excerpt], *, admitted: bool = False) -> list[Prediction]:
         """Predictions for the excerpts of one request, in their order. Cancelling it frees its place.
+
+        Args:
+            excerpts: What to score.
+            admitted: Whether they are part of something that was accepted before: a full queue does not refuse them.
 
         Raises:
             QueueFull: if there is no place for it.
             Closed: if none is accepted any more.
             Exception: whatever the model raised for one of its excerpts.
         """
-        self.check(len(excerpts))
+        if not admitted:
+            self.check(len(excerpts))
+        elif not self.accepting:
+            raise Closed
         if not excerpts:
             return []
         assert self._loop is not None
@@ -208,23 +226,48 @@ class Batcher:
         return sum(len(request.order) for request in self._waiting) >= self._batch_excerpts
 
     def _take(self) -> _Batch:
-        batch: _Batch = []
-        characters = 0
+        turns = self._turns(self._batch_excerpts)
+        batch = [turns[i] for i in self._choose([len(request.excerpts[i].text) for request, i in turns])]
         now = time.monotonic()
-        while self._waiting and len(batch) < self._batch_excerpts:
-            request = self._waiting[0]
-            position = request.order[-1]
-            characters += len(request.excerpts[position].text)
-            if batch and characters > self._batch_characters:
-                break
-            self._waiting.popleft()
-            request.order.pop()
-            if len(request.order) + 1 == len(request.excerpts):
+        chosen: dict[_Request, set[int]] = {}
+        for request, position in batch:
+            chosen.setdefault(request, set()).add(position)
+        for request, positions in chosen.items():
+            if len(request.order) == len(request.excerpts):
                 self._metrics.wait_seconds.observe(now - request.accepted)
+            request.order = [position for position in request.order if position not in positions]
+            self._waiting.remove(request)
             if request.order:
                 self._waiting.append(request)
-            batch.append((request, position))
         return batch
+
+    def _turns(self, most: int) -> _Batch:
+        """The excerpts whose turn comes next, in this order."""
+        turns: _Batch = []
+        for turn in itertools.count(1):
+            found = [(request, request.order[-turn]) for request in self._waiting if turn <= len(request.order)]
+            turns += found
+            if not found or len(turns) >= most:
+                return turns[:most]
+        return turns
+
+    def _choose(self, lengths: Sequence[int]) -> list[int]:
+        """Which of some excerpts make a batch, given their lengths: the first, and who keep it company best."""
+        if len(lengths) < 2:
+            return list(range(len(lengths)))
+        order = np.argsort(lengths, kind="stable")
+        costs = np.asarray(lengths)[order] + _EXCERPT_COST
+        first, last = np.ogrid[: len(costs), : len(costs)]  # of a batch, in the order of lengths
+        sums = np.concatenate([[0], np.cumsum(costs)])
+        useful = sums[last + 1] - sums[first]
+        excerpts = last - first + 1
+        price = (_BATCH_COST + excerpts * costs[last]) / np.maximum(useful, 1)
+        own = int(np.flatnonzero(order == 0)[0])
+        allowed = (first <= own) & (own <= last) & (excerpts <= self._batch_excerpts)
+        allowed &= excerpts * (costs[last] - _EXCERPT_COST) <= self._batch_characters
+        allowed[own, own] = True
+        start, stop = np.unravel_index(np.argmin(np.where(allowed, price, np.inf)), allowed.shape)
+        return sorted(int(i) for i in order[start : stop + 1])
 
     def _score(self, batch: _Batch) -> list[_Outcome]:
         began = time.monotonic()

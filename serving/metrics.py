@@ -21,6 +21,7 @@ class Metrics:
         batch_excerpts: Excerpts in a batch.
         wait_seconds: From acceptance to a request's first batch.
         inference_seconds: Time that the model took for a batch.
+        model_changes: Changes of the model, by outcome: ``done`` or ``failed``.
     """
 
     def __init__(self) -> None:
@@ -51,22 +52,34 @@ class Metrics:
             "tlc_inference_seconds", "Time the model took for a batch.", buckets=_SECONDS, registry=self.registry
         )
 
+        self.model_changes = Counter("tlc_model_changes", "Changes of the model.", ["outcome"], registry=self.registry)
+        self._model = Gauge(
+            "tlc_model_info", "The model that serves.", ["name", "version", "codebook"], registry=self.registry
+        )
+
     def watch(
-        self, *, requests: Callable[[], float], excerpts: Callable[[], float], held_bytes: Callable[[], float]
+        self,
+        *,
+        requests: Callable[[], float],
+        excerpts: Callable[[], float],
+        held_bytes: Callable[[], float],
+        streams: Callable[[], float],
+        models: Callable[[], float],
     ) -> None:
-        """Show the state of the queue, read when the metrics are."""
+        """Show the state of the server, read when the metrics are."""
         for name, text, read in (
             ("tlc_queue_requests", "Requests waiting or being scored.", requests),
             ("tlc_queue_excerpts", "Excerpts in these requests.", excerpts),
             ("tlc_held_bytes", "Bytes of the bodies of all requests at hand.", held_bytes),
+            ("tlc_streams", "Streams at hand.", streams),
+            ("tlc_models", "Models in memory: 2 while one that was replaced finishes what it had accepted.", models),
         ):
             Gauge(name, text, registry=self.registry).set_function(read)
 
-    def name_model(self, name: str, version: str) -> None:
-        """Show which model serves."""
-        Gauge("tlc_model_info", "The model that serves.", ["name", "version"], registry=self.registry).labels(
-            name, version
-        ).set(1)
+    def name_model(self, name: str, version: str, codebook: str) -> None:
+        """Show which model serves, in the place of the one before it."""
+        self._model.clear()
+        self._model.labels(name, version, codebook).set(1)
 
     def text(self) -> bytes:
         """All metrics in the text format of Prometheus."""

@@ -38,6 +38,12 @@ MALFORMED_JSON = Kind("malformed-json", 400, "The body is not JSON", "The body i
 UNAUTHORIZED = Kind(
     "unauthorized", 401, "An API key is needed", "Send an accepted API key in the header: Authorization: Bearer KEY."
 )
+FORBIDDEN = Kind(
+    "forbidden",
+    403,
+    "This is for administrators",
+    "Changing the model needs an administrator's key; the server was started without one.",
+)
 NOT_FOUND = Kind("not-found", 404, "There is nothing here", "There is nothing at this address; see /docs.")
 METHOD_NOT_ALLOWED = Kind(
     "method-not-allowed", 405, "This method is not allowed here", "This address takes other methods: POST."
@@ -45,8 +51,17 @@ METHOD_NOT_ALLOWED = Kind(
 BODY_TIMEOUT = Kind(
     "body-timeout", 408, "The body did not arrive in time", "The body did not arrive within 300 seconds."
 )
+MODEL_CHANGING = Kind(
+    "model-changing",
+    409,
+    "The model is being changed already",
+    "Another change of the model is under way; try again after the seconds in Retry-After.",
+)
 BODY_TOO_LARGE = Kind(
     "body-too-large", 413, "The body is too large", "A body may have 33554432 bytes; send several requests."
+)
+LINE_TOO_LONG = Kind(
+    "line-too-long", 413, "The line is too long", "A line may have 1048576 bytes; this one was passed over."
 )
 TOO_MANY_EXCERPTS = Kind(
     "too-many-excerpts",
@@ -57,7 +72,7 @@ TOO_MANY_EXCERPTS = Kind(
 UNSUPPORTED_MEDIA_TYPE = Kind(
     "unsupported-media-type",
     415,
-    "The body must be JSON",
+    "The body is of another type than this address takes",
     "The header Content-Type must be application/json, in UTF-8.",
 )
 UNKNOWN_HOST = Kind(
@@ -65,6 +80,12 @@ UNKNOWN_HOST = Kind(
 )
 INVALID_REQUEST = Kind(
     "invalid-request", 422, "The request is not valid", "excerpts[3].text has no letter or digit to code."
+)
+UNUSABLE_MODEL = Kind(
+    "unusable-model",
+    422,
+    "The model cannot be used",
+    "There is no such model in the registry; it has: interviews@2026.01.31-0f3c55aa.",
 )
 INTERNAL = Kind(
     "internal-error",
@@ -106,8 +127,8 @@ class Problem(Exception):
         self.errors = errors
         self.headers = dict(headers or {})
 
-    def response(self, instance: str) -> Response:
-        """The answer to the request with the URI `instance`."""
+    def document(self, instance: str) -> dict[str, Any]:
+        """The problem details of the request with the URI `instance`."""
         body: dict[str, Any] = {
             "type": self.kind.type,
             "title": self.kind.title,
@@ -117,7 +138,11 @@ class Problem(Exception):
         }
         if self.errors:
             body["errors"] = list(self.errors)
-        return Response(to_json(body), self.kind.status, self.headers, MEDIA_TYPE)
+        return body
+
+    def response(self, instance: str) -> Response:
+        """The answer to the request with the URI `instance`."""
+        return Response(to_json(self.document(instance)), self.kind.status, self.headers, MEDIA_TYPE)
 
 
 def busy(retry_after: int, detail: str = "The queue is full") -> Problem:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Coroutine, Sequence
+from pathlib import Path
 from typing import Any, TypeVar
 
 from fastapi import APIRouter, Request
@@ -13,11 +14,14 @@ from starlette.requests import ClientDisconnect
 from starlette.responses import Response
 
 from serving.batching import Closed, QueueFull
-from serving.bodies import read_excerpts
-from serving.openapi import CLASSIFY_BODY, errors
-from serving.problems import TIMEOUT, Problem, busy, not_ready
-from serving.schemas import ClassifyResponse, Health, ModelCard
-from serving.service import ServedModel, Service
+from serving.bodies import check_precision, read_model, read_request
+from serving.openapi import CLASSIFY_BODY, MODEL_BODY, STREAM_ANSWER, STREAM_BODY, errors
+from serving.problems import MODEL_CHANGING, TIMEOUT, UNUSABLE_MODEL, Problem, busy, not_ready
+from serving.schemas import ClassifyResponse, Health, Limits, ModelCard
+from serving.served import ServedModel
+from serving.service import Changing, Service
+from serving.streaming import StreamAnswer, ahead_bytes, ahead_excerpts
+from tl_classifier.errors import BundleError
 from tl_classifier.excerpts import Excerpt, Prediction, record
 
 router = APIRouter()
@@ -45,15 +49,16 @@ async def classify(request: Request) -> Response:
     """
     service: Service = request.app.state.service
     notes: dict[str, int] = request.scope["state"]["notes"]
-    served = service.served
     try:
-        served.batcher.check()
+        service.served.batcher.check()
         with service.memory.share() as share:
-            excerpts = await read_excerpts(request, share, service.settings)
+            asked = await read_request(request, share, service.settings)
+            excerpts = asked.excerpts
             notes |= {"excerpts": len(excerpts), "bytes": share.held}
-            predictions = await _unless_gone(
-                request, served.batcher.predict(excerpts), service.settings.request_seconds
-            )
+            served = service.served  # from here on, whatever takes its place
+            check_precision(asked, served.classifier)
+            with served.lease():
+                predictions = await _unless_gone(request, served.code(asked), service.settings.request_seconds)
             service.metrics.request_excerpts.observe(len(excerpts))
             service.metrics.excerpts.inc(len(excerpts))
             if len(excerpts) < _THREAD_FROM:
@@ -65,6 +70,29 @@ async def classify(request: Request) -> Response:
     except Closed:
         raise _no_work(service) from None
     return Response(body, media_type="application/json")
+
+
+@router.post(
+    "/v1/classify/stream",
+    tags=["coding"],
+    summary="Code a stream of excerpts",
+    response_class=Response,
+    responses={200: STREAM_ANSWER, **errors(401, 415, 421, 500, 503)},
+    openapi_extra={"requestBody": STREAM_BODY},
+)
+async def classify_stream(request: Request) -> Response:
+    """Excerpts in, records out, one JSON object a line, in the order of the lines; as many as you like.
+
+    A record is written as soon as it and those before it are scored. The server reads no faster than it scores: it
+    holds a few hundred lines at a time (see `/v1/limits`), so read answers while you send. A line that is not right is
+    answered with its number and a problem, and the stream goes on; empty lines are passed over. One model codes the
+    whole stream, even where another takes its place meanwhile.
+
+    A stream that cannot be brought to its end (the server is being stopped; nothing arrived for too long) ends with a
+    problem in which `ended` is true and `line` says from which line on nothing was coded. An answer that breaks off
+    without a last line end was interrupted.
+    """
+    return StreamAnswer(request.app.state.service)
 
 
 @router.get("/v1/codebook", tags=["model"], summary="The codebook", responses=errors(401, 421, 500, 503))
@@ -80,11 +108,56 @@ async def codebook(request: Request) -> dict[str, Any]:
 async def model(request: Request) -> dict[str, Any]:
     """The model that serves, and what its bundle says of it: base model, metrics, when and of what it was trained."""
     service: Service = request.app.state.service
-    served = service.served
+    return service.served.card
+
+
+@router.post(
+    "/v1/model",
+    tags=["operation"],
+    summary="Change the model",
+    response_model=ModelCard,
+    responses=errors(400, 401, 403, 408, 409, 413, 415, 421, 422, 500, 503),
+    openapi_extra={"requestBody": MODEL_BODY},
+)
+async def change_model(request: Request) -> dict[str, Any]:
+    """Serve with another model from now on; this needs an administrator's key.
+
+    The new model is loaded, checked and tried out beside the old one, then takes its place: what was accepted before is
+    answered by the old one, what comes later by the new one, and nothing is dropped. The answer comes when the new
+    one serves. Where it cannot be used, the old one goes on serving and the answer is a problem.
+    """
+    service: Service = request.app.state.service
+    service.guard.check_admin(request.headers.get("authorization", ""))
+    with service.memory.share() as share:
+        name = await read_model(request, share, service.settings)
+    try:
+        changed = await service.change(lambda: _find(service, name))
+    except Changing as error:
+        raise Problem(
+            MODEL_CHANGING, f"{error}; try again after the seconds in Retry-After.", headers={"Retry-After": "5"}
+        ) from None
+    except BundleError as error:
+        raise Problem(UNUSABLE_MODEL, str(error), errors=[{"pointer": "#/model", "detail": str(error)}]) from None
+    return changed.card
+
+
+@router.get(
+    "/v1/limits",
+    tags=["coding"],
+    summary="What the server takes",
+    response_model=Limits,
+    responses=errors(401, 421, 500),
+)
+async def limits(request: Request) -> dict[str, int]:
+    """How large requests, excerpts and lines may be: what a client needs to know to cut a corpus into requests."""
+    settings = request.app.state.service.settings
     return {
-        **served.label,
-        "codebook_fingerprint": served.classifier.codebook.fingerprint,
-        "info": served.classifier.info,
+        "request_bytes": int(settings.max_request_bytes),
+        "request_excerpts": settings.max_excerpts,
+        "excerpt_characters": settings.max_characters,
+        "line_bytes": int(settings.max_line_bytes),
+        "stream_ahead_excerpts": ahead_excerpts(settings),
+        "stream_ahead_bytes": ahead_bytes(settings),
     }
 
 
@@ -125,6 +198,25 @@ async def metrics(request: Request) -> Response:
     """Requests, excerpts, batches, the queue, waits and inference times; no label comes from what was sent."""
     service: Service = request.app.state.service
     return Response(service.metrics.text(), headers={"Content-Type": CONTENT_TYPE_LATEST})
+
+
+def _find(service: Service, name: str) -> Path:
+    """The folder of the model that an administrator means.
+
+    Unless folders are allowed, a name is looked up among the registry's own, and no path is made of it: nobody learns
+    from the answer what there is on this machine's disks.
+
+    Raises:
+        BundleError: if there is no such model; the sentence does not repeat the name.
+    """
+    if service.settings.allow_model_folders and Path(name).is_absolute():
+        return Path(name)
+    try:
+        entry = service.registry.get(name)
+    except BundleError:
+        there = ", ".join(entry.id for entry in service.registry.entries()[-8:]) or "none but the default"
+        raise BundleError(f"There is no such model in the registry; it has: {there}.") from None
+    return entry.path
 
 
 def _no_work(service: Service) -> Problem:

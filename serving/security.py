@@ -9,7 +9,7 @@ import secrets
 from collections.abc import Iterable
 from pathlib import Path
 
-from serving.problems import UNAUTHORIZED, UNKNOWN_HOST, Problem
+from serving.problems import FORBIDDEN, UNAUTHORIZED, UNKNOWN_HOST, Problem
 from serving.settings import Settings, SettingsError, is_loopback
 
 PUBLIC_PATHS = frozenset({"/", "/docs", "/openapi.json", "/healthz", "/readyz"})
@@ -47,7 +47,7 @@ def key_hash(key: str) -> str:
 
 
 def read_key_hashes(path: Path) -> list[str]:
-    """The hashes in a file of API keys; `Settings` says what it looks like.
+    """The hashes in a file of keys; `Settings` says what it looks like.
 
     Raises:
         SettingsError: if it cannot be read or a line does not start with a hash.
@@ -56,7 +56,7 @@ def read_key_hashes(path: Path) -> list[str]:
         lines = path.read_text("utf-8").splitlines()
     except (OSError, UnicodeDecodeError) as error:
         reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
-        raise SettingsError(f"The file of API keys {path} cannot be read: {reason}.") from None
+        raise SettingsError(f"The file of keys {path} cannot be read: {reason}.") from None
     hashes = []
     for number, line in enumerate(lines, 1):
         words = line.split()
@@ -77,11 +77,13 @@ class Guard:
     Args:
         key_hashes: Hashes of the keys that are accepted; with none, no key is asked for.
         hosts: Names under which the server may be addressed, in lower case; with none, any.
+        admin_hashes: Hashes of the keys of administrators; with none, nobody is one.
     """
 
-    def __init__(self, key_hashes: Iterable[str], hosts: Iterable[str]) -> None:
+    def __init__(self, key_hashes: Iterable[str], hosts: Iterable[str], admin_hashes: Iterable[str] = ()) -> None:
         self._hashes = tuple(key_hashes)
         self._hosts = tuple(hosts)
+        self._admin_hashes = tuple(admin_hashes)
 
     @classmethod
     def from_settings(cls, settings: Settings) -> Guard:
@@ -90,22 +92,24 @@ class Guard:
         Raises:
             SettingsError: if the file of keys cannot be used, or others could reach the server without a key.
         """
-        hashes = [*settings.api_key_hashes]
-        if settings.api_keys_file is not None:
-            hashes += read_key_hashes(settings.api_keys_file)
-            if not hashes:
-                raise SettingsError(f"The file of API keys {settings.api_keys_file} has no key in it.")
+        hashes = _all_hashes(settings.api_key_hashes, settings.api_keys_file)
         if not hashes and not is_loopback(settings.host):
             raise SettingsError(
                 f"Listening on {settings.host} lets other machines in, which needs an API key: make one with "
                 "tl-classifier serve --new-key, and give its hash in a file with --api-keys-file."
             )
-        return cls(hashes, settings.hosts)
+        admins = _all_hashes(settings.admin_key_hashes, settings.admin_keys_file)
+        return cls(hashes, settings.hosts, admins)
 
     @property
     def asks_for_key(self) -> bool:
         """Whether a key is needed."""
         return bool(self._hashes)
+
+    @property
+    def knows_administrators(self) -> bool:
+        """Whether anybody may change the model."""
+        return bool(self._admin_hashes)
 
     def check_host(self, host: str) -> None:
         """Check the header Host; a page of a foreign name that resolves to this machine is stopped here.
@@ -127,13 +131,47 @@ class Guard:
         """
         if not self._hashes or path in PUBLIC_PATHS or path.startswith("/static/"):
             return
-        scheme, _, key = authorization.partition(" ")
-        given = key_hash(key.strip())
-        # Every hash is compared, each in constant time: how long it takes tells nothing.
-        accepted = [hmac.compare_digest(given, known) for known in self._hashes]
-        if scheme.lower() != "bearer" or not any(accepted):
+        if not _is_one_of(authorization, self._hashes + self._admin_hashes):
+            raise _unauthorized("an accepted API key")
+
+    def check_admin(self, authorization: str) -> None:
+        """Check that the header Authorization holds an administrator's key.
+
+        Raises:
+            Problem: if it does not, or nobody is an administrator.
+        """
+        if not self._admin_hashes:
             raise Problem(
-                UNAUTHORIZED,
-                "Send an accepted API key in the header: Authorization: Bearer KEY.",
-                headers={"WWW-Authenticate": "Bearer"},
+                FORBIDDEN, "Changing the model needs an administrator's key; the server was started without one."
             )
+        if _is_one_of(authorization, self._admin_hashes):
+            return
+        if _is_one_of(authorization, self._hashes):
+            raise Problem(FORBIDDEN, "Changing the model needs an administrator's key; this one is for coding alone.")
+        raise _unauthorized("an administrator's key")
+
+
+def _all_hashes(given: Iterable[str], path: Path | None) -> list[str]:
+    hashes = [*given]
+    if path is not None:
+        hashes += read_key_hashes(path)
+        if not hashes:
+            raise SettingsError(f"The file of keys {path} has no key in it.")
+    return hashes
+
+
+def _is_one_of(authorization: str, hashes: Iterable[str]) -> bool:
+    """Whether the header holds a key with one of these hashes."""
+    scheme, _, key = authorization.partition(" ")
+    given = key_hash(key.strip())
+    # Every hash is compared, each in constant time: how long it takes tells nothing.
+    accepted = [hmac.compare_digest(given, known) for known in hashes]
+    return scheme.lower() == "bearer" and any(accepted)
+
+
+def _unauthorized(what: str) -> Problem:
+    return Problem(
+        UNAUTHORIZED,
+        f"Send {what} in the header: Authorization: Bearer KEY.",
+        headers={"WWW-Authenticate": "Bearer"},
+    )

@@ -17,10 +17,8 @@ from fastapi import FastAPI
 
 from serving import logs
 from serving.app import create_app
-from serving.security import Guard
 from serving.service import Service
 from serving.settings import Settings, SettingsError, is_loopback
-from tl_classifier.classifier import Classifier
 
 _GRACE = 5
 """Seconds added to a request's time limit before a stop no longer waits for it."""
@@ -122,14 +120,15 @@ def serve(settings: Settings, announce: Callable[[str], None]) -> None:
         SettingsError: if the settings cannot be used, or the address is taken.
         BundleError: if the model cannot be loaded.
     """
-    Guard.from_settings(settings)  # before the model is loaded, which takes a while
+    app = create_app(settings)
+    service: Service = app.state.service
     with bind(settings.host, settings.port) as bound:
-        classifier = Classifier.load(settings.model, device=settings.device)
-        app = create_app(settings, classifier)
+        classifier = service.load()  # here and not when the application starts: its errors are the user's to read
         logs.set_up()
         host = f"[{settings.host}]" if ":" in settings.host else settings.host
         address = f"http://{host}:{bound.getsockname()[1]}"
         sentence = f"{classifier.model} is served on {address} (page: /, API: /docs); Ctrl-C stops it."
         if not is_loopback(settings.host):
             sentence += " Texts and keys travel unencrypted: put a TLS proxy before it, or keep to a network you trust."
-        Server(app.state.service, configure(app, settings), lambda: announce(sentence)).run([bound])
+        del classifier  # another may take its place
+        Server(service, configure(app, settings), lambda: announce(sentence)).run([bound])

@@ -49,21 +49,34 @@ class Settings(BaseSettings):
     Attributes:
         host: Address to listen on. Any other than a loopback address needs an API key.
         port: Port to listen on; 0 takes a free one.
-        model: Folder of the bundle; None for the one that ships with the program.
+        model: What to serve: a bundle's folder, or a model of the registry (``name@version``, or ``name`` for its
+            newest). None for the champion, and for every later one that is promoted while the server runs.
+        models: Folder of the registry; None for the user's.
+        champion_seconds: How often a server of the champion looks whether there is another.
         device: Where the model runs, as `Classifier.load` takes it.
         api_key_hashes: SHA-256 of each API key that is accepted, in hexadecimal. None set: no key is asked for.
         api_keys_file: A file with one such hash at the start of each line; what follows it, and lines that start
             with ``#``, are remarks.
+        admin_key_hashes: As `api_key_hashes`, for administrators, who may change the model. None set: nobody may. An
+            administrator's key opens all that an API key does.
+        admin_keys_file: A file with such hashes, as `api_keys_file`.
+        allow_model_folders: Whether administrators may have any folder of this machine loaded as a model, by its
+            absolute path, and not those of the registry alone.
         allowed_hosts: Names under which clients may address the server. None set: the loopback names on a loopback
             address (so that no web page can reach the server through a name of its own), any name elsewhere.
         max_request_bytes: Largest body of a request ("32MiB" is understood).
         max_held_bytes: Largest sum of the bodies of all requests at hand, being received included.
         max_excerpts: Most excerpts in a request.
         max_characters: Longest excerpt, in Unicode code points.
-        queue_requests: Most requests that wait or are being scored; more are refused at once.
+        queue_requests: Most requests that wait or are being scored; more are refused at once. Few: who waits in a
+            long queue waits long, and whoever is refused can come back.
         queue_excerpts: Most excerpts in these requests; a request of no more than one batch is let in beyond it.
+        max_streams: Most streams at a time; more are refused at once.
+        max_line_bytes: Longest line of a stream; a stream holds little more than twice that, however long it is.
+        stream_idle_seconds: A stream is ended when its client sends nothing, or takes nothing, for so long.
         batch_excerpts: Most excerpts that are scored at once.
-        batch_characters: Most characters that are scored at once; a longer excerpt is scored alone.
+        batch_characters: Most characters that are scored at once, each excerpt counted as long as the longest; a
+            longer excerpt is scored alone.
         batch_wait_ms: How long an idle model waits for company of a first excerpt, in milliseconds.
         request_seconds: Time limit of a request: for its body to arrive, and then again for its answer.
         drain_seconds: On shutdown, how long work is still accepted after ``/readyz`` has begun to answer 503, so
@@ -74,17 +87,25 @@ class Settings(BaseSettings):
 
     host: str = "127.0.0.1"
     port: int = Field(default=8000, ge=0, le=65_535)
-    model: Path | None = None
+    model: str | None = None
+    models: Path | None = None
+    champion_seconds: Seconds = 5.0
     device: str = "auto"
     api_key_hashes: Annotated[tuple[KeyHash, ...], NoDecode, BeforeValidator(_words)] = ()
     api_keys_file: Path | None = None
+    admin_key_hashes: Annotated[tuple[KeyHash, ...], NoDecode, BeforeValidator(_words)] = ()
+    admin_keys_file: Path | None = None
+    allow_model_folders: bool = False
     allowed_hosts: Words = ()
     max_request_bytes: Bytes = ByteSize(32 * 2**20)
     max_held_bytes: Bytes = ByteSize(128 * 2**20)
     max_excerpts: int = Field(default=10_000, ge=1)
     max_characters: int = Field(default=100_000, ge=1)
-    queue_requests: int = Field(default=128, ge=1)
+    queue_requests: int = Field(default=64, ge=1)
     queue_excerpts: int = Field(default=20_000, ge=1)
+    max_streams: int = Field(default=8, ge=1)
+    max_line_bytes: Bytes = ByteSize(2**20)
+    stream_idle_seconds: Seconds = 60.0
     batch_excerpts: int = Field(default=64, ge=1)
     batch_characters: int = Field(default=16_384, ge=1)
     batch_wait_ms: float = Field(default=1.0, ge=0, le=1000)
@@ -102,6 +123,11 @@ class Settings(BaseSettings):
             raise ValueError(
                 f"max_held_bytes ({self.max_held_bytes:d}) must be at least max_request_bytes "
                 f"({self.max_request_bytes:d}), or the largest request that is allowed could never be accepted"
+            )
+        if self.max_held_bytes < 2 * self.max_line_bytes:
+            raise ValueError(
+                f"max_held_bytes ({self.max_held_bytes:d}) must be at least twice max_line_bytes "
+                f"({self.max_line_bytes:d}), or no stream could ever be accepted"
             )
         return self
 

@@ -5,9 +5,11 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import hashlib
+import json
+import socket
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
 import httpx
@@ -28,11 +30,10 @@ class FakeClassifier:
         batches: The texts of each batch.
     """
 
-    name = "fake"
-    version = "1"
-    model = "fake@1"
-
-    def __init__(self, *, seconds: float = 0.0) -> None:
+    def __init__(self, *, seconds: float = 0.0, name: str = "fake", version: str = "1") -> None:
+        self.name = name
+        self.version = version
+        self.model = f"{name}@{version}"
         self.codebook = Codebook.default()
         self.info: dict[str, Any] = {"base_model": "none"}
         self.gate = threading.Event()
@@ -51,7 +52,7 @@ class FakeClassifier:
 
     def predict_one(self, text: str) -> Prediction:
         """What it says of one text."""
-        digest = iter(hashlib.sha256(text.encode()).digest() * 4)
+        digest = iter(hashlib.sha256(f"{self.model} {text}".encode()).digest() * 4)
         probabilities = {d.id: {c: next(digest) / 256 for c in d.code_ids} for d in self.codebook.dimensions}
         codes = {d: tuple(c for c, p in of.items() if p > 0.5) for d, of in probabilities.items()}
         groups = {d.id: d.groups_of(codes[d.id]) for d in self.codebook.dimensions}
@@ -59,17 +60,17 @@ class FakeClassifier:
 
 
 @contextlib.contextmanager
-def running(classifier: Any, **options: Any) -> Iterator[RunningServer]:
+def running(classifier: Any = None, *, load: Any = None, **options: Any) -> Iterator[RunningServer]:
     """A server with these settings, listening on a free port."""
     settings = Settings(port=0, **options)
-    app = create_app(settings, classifier)
+    app = create_app(settings, classifier, load=load)
     with bind(settings.host, 0) as bound:
         ready = threading.Event()
         server = Server(app.state.service, configure(app, settings), ready.set)
         thread = threading.Thread(target=server.run, args=([bound],))
         thread.start()
         try:
-            assert ready.wait(10)
+            assert ready.wait(30)
             yield RunningServer(server, app.state.service, bound.getsockname()[1], thread)
         finally:
             server.should_exit = True
@@ -109,3 +110,89 @@ async def soon(condition: Callable[[], bool], seconds: float = 10.0) -> None:
     while not condition():
         assert time.monotonic() < deadline, "it did not happen in time"
         await asyncio.sleep(0.002)
+
+
+class StreamConnection:
+    """A stream to a server, sent and read at the test's own pace, as no HTTP library would.
+
+    Args:
+        port: Where the server listens.
+        headers: Header lines, beside those that every stream has.
+    """
+
+    def __init__(self, port: int, *headers: str, content_type: str = "application/x-ndjson") -> None:
+        self.socket = socket.create_connection(("127.0.0.1", port), timeout=30)
+        lines = [
+            "POST /v1/classify/stream HTTP/1.1",
+            "Host: localhost",
+            f"Content-Type: {content_type}",
+            "Transfer-Encoding: chunked",
+            *headers,
+        ]
+        self.socket.sendall("\r\n".join([*lines, "", ""]).encode())
+        self._file = self.socket.makefile("rb")
+        self.status = 0
+        self.headers: dict[str, str] = {}
+
+    def __enter__(self) -> StreamConnection:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._file.close()
+        self.socket.close()
+
+    def send(self, body: bytes) -> None:
+        """Send some bytes of the body."""
+        self.socket.sendall(f"{len(body):x}\r\n".encode() + body + b"\r\n")
+
+    def end(self) -> None:
+        """End the body."""
+        self.socket.sendall(b"0\r\n\r\n")
+
+    def read_head(self) -> int:
+        """Read the answer's head; its status."""
+        self.status = int(self._file.readline().split()[1])
+        while (line := self._file.readline().strip()) != b"":
+            name, _, value = line.decode().partition(":")
+            self.headers[name.lower()] = value.strip()
+        return self.status
+
+    def chunks(self) -> Iterator[bytes]:
+        """The chunks of the answer, as they come; it is an error where the answer breaks off."""
+        while size := int(self._file.readline(), 16):
+            yield self._file.read(size)
+            self._file.readline()
+        self._file.readline()
+
+    def rows(self) -> Iterator[dict[str, Any]]:
+        """The lines of the answer, as they come."""
+        rest = b""
+        for chunk in self.chunks():
+            *lines, rest = (rest + chunk).split(b"\n")
+            yield from map(json.loads, lines)
+        assert not rest, "the last line has no end"
+
+
+def streamed(port: int, lines: Iterable[bytes]) -> Iterator[dict[str, Any]]:
+    """The rows of a stream's answer, read while a thread sends what `lines` gives, until the answer ends."""
+    over = threading.Event()
+
+    def send() -> None:
+        with contextlib.suppress(OSError):
+            for line in lines:
+                if over.is_set():
+                    return
+                connection.send(line)
+            connection.end()
+
+    with StreamConnection(port) as connection:
+        sender = threading.Thread(target=send)
+        sender.start()
+        try:
+            assert connection.read_head() == 200
+            yield from connection.rows()
+        finally:
+            over.set()
+            with contextlib.suppress(OSError):  # the server may have closed it
+                connection.socket.shutdown(socket.SHUT_RDWR)
+            sender.join(10)

@@ -117,6 +117,53 @@ def test_a_batch_is_bounded_in_characters_and_a_longer_excerpt_goes_alone() -> N
     assert model.batches == [["aaaa", "bbbb"], ["cccc"], ["x" * 50]]
 
 
+def test_excerpts_of_like_length_come_together_and_the_first_is_never_passed_over() -> None:
+    model = FakeClassifier()
+    long = ["l" * 4000, "m" * 3900, "n" * 3800]
+    short = [f"short {n:02}" for n in range(10)]
+
+    async def run() -> None:
+        async with batching(model, batch_excerpts=8) as batcher:
+            held = await hold(batcher, model)
+            tasks = []
+            for text in (long[0], *short[:5], long[1], *short[5:], long[2]):
+                tasks.append(asyncio.ensure_future(batcher.predict(excerpts(text))))
+                await asyncio.sleep(0)
+            await soon(lambda: batcher.requests == 14)
+            model.gate.set()
+            await asyncio.gather(held, *tasks)
+
+    asyncio.run(run())
+    # 10,000 characters a batch: two long ones; they do not fill up with short ones, which would be padded.
+    assert model.batches[1:] == [long[:2], short[:8], [short[8], short[9]], [long[2]]]
+
+
+def test_many_waiting_requests_are_all_served_in_turn() -> None:
+    model = FakeClassifier()
+    lengths = [(i * 7919) % 900 + 1 for i in range(90)]
+    places: list[int] = []
+
+    async def run() -> None:
+        async def ask(number: int) -> None:
+            await batcher.predict(excerpts(f"{number:03}" + "x" * lengths[number]))
+            places.append(number)
+
+        async with batching(model, batch_excerpts=8) as batcher:
+            held = await hold(batcher, model)
+            tasks = [asyncio.ensure_future(ask(n)) for n in range(90)]
+            await soon(lambda: batcher.requests == 91)
+            model.gate.set()
+            await asyncio.gather(held, *tasks)
+
+    asyncio.run(run())
+    assert sorted(places) == list(range(90))
+    waiting = list(range(90))
+    for batch in model.batches[1:]:
+        numbers = [int(text[:3]) for text in batch]
+        assert waiting[0] in numbers, "who waited longest was passed over"
+        waiting = [number for number in waiting if number not in numbers]
+
+
 def test_an_idle_worker_waits_for_company_a_busy_one_does_not() -> None:
     model = FakeClassifier()
 

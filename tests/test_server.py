@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import io
+import itertools
 import json
 import logging
 import os
@@ -17,11 +18,13 @@ import threading
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from importlib import resources
 from pathlib import Path
 from typing import Any
 
 import httpx
+import numpy as np
 import pytest
 from hypothesis import HealthCheck, given
 from hypothesis import settings as hypothesis_settings
@@ -31,9 +34,12 @@ from typer.testing import CliRunner
 from serving.logs import JsonFormatter
 from serving.security import Guard, new_key
 from serving.settings import SettingsError, load_settings
-from tests.serving_helpers import FakeClassifier, RunningServer, eventually, running
+from tests.serving_helpers import FakeClassifier, RunningServer, eventually, running, streamed
+from tl_classifier import Classifier, Codebook
 from tl_classifier.cli import app
 from tl_classifier.corpus.transcripts import find_turns
+from tl_classifier.decoding import Decoding
+from tl_classifier.evidence import passages
 from tl_classifier.excerpts import Excerpt, record
 
 SECRET = "xylophone confession"
@@ -127,6 +133,39 @@ def test_optional_fields_may_be_left_out(client: httpx.Client) -> None:
     assert client.post("/v1/classify", json={"excerpts": []}).json()["predictions"] == []
     of_a_table = client.post("/v1/classify", json={"excerpts": [{"text": "It was.", "turn": 12.0, "speaker": None}]})
     assert of_a_table.json()["predictions"][0]["turn"] == 12
+
+
+def test_evidence_and_review(tiny_bundle: Path) -> None:
+    """What is asked for beside the codes comes, is that of the classifier, and of each request alone."""
+    codebook = Codebook.default()
+    classifier = Classifier.load(tiny_bundle)
+    limits = {0.9: np.full(10, 0.6)}, {0.9: np.full(5, np.inf)}
+    classifier.decoding = Decoding(
+        {
+            dimension.id: replace(classifier.decoding.dimensions[dimension.id], accepted_from=limit)
+            for dimension, limit in zip(codebook.dimensions, limits, strict=True)
+        }
+    )
+    texts = ["I was lost. Nothing made sense\u2026 Why should the expert decide? Nobody asked!", "Shame and anger."]
+    body = {"excerpts": [{"text": text} for text in texts]}
+    with running(classifier) as server, server.client() as client:
+        plain = client.post("/v1/classify", json=body).json()["predictions"]
+        full = client.post("/v1/classify", json={**body, "evidence": True, "precision": 0.9}).json()["predictions"]
+        refused = client.post("/v1/classify", json={**body, "precision": 0.5})
+        again = client.post("/v1/classify", json=body).json()["predictions"]
+    assert [{k: v for k, v in row.items() if k not in ("evidence", "review")} for row in full] == plain == again
+    marks = set()
+    for text, row in zip(texts, full, strict=True):
+        for dimension, codes in row["codes"].items():
+            assert list(row["evidence"][dimension]) == list(row["review"][dimension]) == codes
+            assert all(tuple(span) in passages(text) for span in row["evidence"][dimension].values())
+            for code, mark in row["review"][dimension].items():
+                accepted = dimension == "stage" and row["probabilities"][dimension][code] >= 0.6
+                assert mark == ("accepted" if accepted else "to review")
+                marks.add(mark)
+    assert marks == {"accepted", "to review"}
+    problem = is_problem(refused, 422, "invalid-request")
+    assert problem["errors"][0]["pointer"] == "#/precision" and "0.9" in problem["detail"]
 
 
 def test_a_large_request_is_answered_in_order(model: FakeClassifier) -> None:
@@ -306,6 +345,8 @@ def test_unknown_addresses_and_methods(client: httpx.Client) -> None:
     problem = is_problem(client.get("/v1/classify"), 405, "method-not-allowed")
     assert problem["detail"] == "This address takes other methods: POST."
     assert client.get("/v1/classify").headers["allow"] == "POST"
+    problem = is_problem(put := client.put("/v1/model"), 405, "method-not-allowed")
+    assert (put.headers["allow"], problem["detail"]) == ("GET, POST", "This address takes other methods: GET, POST.")
     is_problem(client.delete("/v1/codebook"), 405, "method-not-allowed")
 
 
@@ -346,7 +387,9 @@ def entries(log: io.StringIO) -> list[dict[str, Any]]:
     return [json.loads(line) for line in log.getvalue().splitlines()]
 
 
-def test_logs_and_metrics_tell_sizes_and_times_and_never_text(client: httpx.Client, log: io.StringIO) -> None:
+def test_logs_and_metrics_tell_sizes_and_times_and_never_text(
+    client: httpx.Client, log: io.StringIO, model: FakeClassifier
+) -> None:
     body = json.dumps({"excerpts": [{"text": SECRET, "id": SECRET, "speaker": SECRET}]})
     answer = client.post(
         f"/v1/classify?{SECRET}",
@@ -378,7 +421,8 @@ def test_logs_and_metrics_tell_sizes_and_times_and_never_text(client: httpx.Clie
     assert "xylophone" not in metrics.text
     assert re.search(r'tlc_requests_total\{method="POST",route="/v1/classify",status="200"\} \d', metrics.text)
     assert 'route="(other)",status="404"' in metrics.text
-    assert 'tlc_model_info{name="fake",version="1"} 1.0' in metrics.text
+    info = f'tlc_model_info{{codebook="{model.codebook.fingerprint}",name="fake",version="1"}} 1.0'
+    assert info in metrics.text
     assert "tlc_queue_requests 0.0" in metrics.text
     assert "tlc_held_bytes 0.0" in metrics.text
 
@@ -414,7 +458,7 @@ def test_a_full_queue_answers_503_at_once_and_the_rest_goes_on() -> None:
 def test_the_text_held_at_once_is_bounded() -> None:
     model = FakeClassifier()
     with (
-        running(model, max_request_bytes=5000, max_held_bytes=8000) as server,
+        running(model, max_request_bytes=5000, max_held_bytes=8000, max_line_bytes=2000) as server,
         server.client() as client,
         ThreadPoolExecutor() as pool,
     ):
@@ -520,7 +564,8 @@ def test_the_process_answers_every_accepted_request_before_it_ends(tiny_bundle: 
         reader.start()
 
         stopped = threading.Event()
-        texts = [f"I had never asked why before, {i} times." for i in range(40)]
+        whole: list[None] = []  # an entry for each whole answer
+        texts = [f"I had never asked why before, {i} times." for i in range(20)]
 
         def ask(_: int) -> list[int | str]:
             outcomes: list[int | str] = []
@@ -534,25 +579,38 @@ def test_the_process_answers_every_accepted_request_before_it_ends(tiny_bundle: 
                         continue
                     outcomes.append(answer.status_code)
                     if answer.status_code == 200:
-                        assert len(answer.json()["predictions"]) == 40
+                        assert len(answer.json()["predictions"]) == 20
+                        whole.append(None)
             return outcomes
 
-        with ThreadPoolExecutor(8) as pool:
-            asked = [pool.submit(ask, n) for n in range(8)]
-            time.sleep(1.0)
+        def stream(_: int) -> list[dict[str, Any]]:
+            lines = (json.dumps({"id": str(i), "text": texts[i % 20]}).encode() + b"\n" for i in itertools.count())
+            return list(streamed(int(address[1].rpartition(":")[2]), lines))
+
+        with ThreadPoolExecutor(6) as pool:
+            asked = [pool.submit(ask, n) for n in range(4)]
+            streams = [pool.submit(stream, n) for n in range(2)]
+            eventually(lambda: len(whole) >= 8, 60)
             stopped.set()
             process.send_signal(signal.SIGTERM)
             outcomes = [a.result() for a in asked]
+            answers = [s.result() for s in streams]
         assert process.wait(20) == 0
         reader.join(10)
     finally:
         process.kill()
         process.wait()
     answered = sum(o == 200 for of_client in outcomes for o in of_client)
-    assert answered >= 8
     assert {o for of_client in outcomes for o in of_client} <= {200, 503, "refused"}
+    for *records, last in answers:  # a record for each line before the last, which says from where on there is none
+        assert [r["id"] for r in records] == [str(i) for i in range(len(records))]
+        assert (last["line"], last["ended"]) == (len(records) + 1, True)
+        assert last["problem"]["type"] == "urn:tl-classifier:problem:not-ready"
     logged = [json.loads(line) for line in lines]
-    assert sum(e.get("status") == 200 for e in logged) == answered  # what the server finished, its clients have
+    # What the server finished, its clients have.
+    assert sum(e.get("status") == 200 and e["path"] == "/v1/classify" for e in logged) == answered
+    in_streams = [e["excerpts"] for e in logged if e.get("path") == "/v1/classify/stream"]
+    assert sorted(in_streams) == sorted(len(records) - 1 for records in answers)
     assert {e.get("status") for e in logged} <= {200, 503}
 
 
@@ -654,7 +712,10 @@ def test_pages_load_nothing_from_elsewhere(client: httpx.Client, page: str) -> N
 
 def test_openapi_describes_every_answer_with_examples(client: httpx.Client) -> None:
     document = client.get("/openapi.json").json()
-    assert set(document["paths"]) == {"/v1/classify", "/v1/codebook", "/v1/model", "/healthz", "/readyz", "/metrics"}
+    assert set(document["paths"]) == {
+        *("/v1/classify", "/v1/classify/stream", "/v1/codebook", "/v1/limits", "/v1/model"),
+        *("/healthz", "/readyz", "/metrics"),
+    }
     classify = document["paths"]["/v1/classify"]["post"]
     assert set(classify["responses"]) == {
         *("200", "400", "401", "408", "413", "415", "421", "422", "500", "503", "504")
@@ -672,6 +733,12 @@ def test_openapi_describes_every_answer_with_examples(client: httpx.Client) -> N
     assert schemas["ExcerptIn"]["properties"]["text"]["maxLength"] == 1000
     references = set(re.findall(r'"#/components/schemas/(\w+)"', json.dumps(document)))
     assert references == set(schemas)
+    stream = document["paths"]["/v1/classify/stream"]["post"]
+    sent = stream["requestBody"]["content"]["application/x-ndjson"]["example"]
+    answer = client.post("/v1/classify/stream", content=sent, headers={"Content-Type": "application/x-ndjson"})
+    shown = stream["responses"]["200"]["content"]["application/x-ndjson"]["example"]
+    for got, told in zip(answer.text.splitlines(), shown.splitlines(), strict=True):
+        assert list(json.loads(got)) == list(json.loads(told))
     example = schemas["ClassifyRequest"]["examples"][0]
     assert client.post("/v1/classify", json=example).status_code == 200
 

@@ -11,7 +11,7 @@ _NEW_KEY = """\
 {key}
 
 Give this key to whoever may use the server; it is shown only now. The server itself is given its hash, on a line of the
-file that --api-keys-file names:
+file that --api-keys-file (or --admin-keys-file) names:
 
 {hash}
 """
@@ -28,10 +28,21 @@ def serve(
         typer.Option(help="Address to listen on; any but this machine's own needs an API key. [default: 127.0.0.1]"),
     ] = None,
     port: Annotated[int | None, typer.Option(help="Port to listen on; 0 takes a free one. [default: 8000]")] = None,
-    model: Annotated[Path | None, typer.Option(help="Folder of the model. [default: the one shipped]")] = None,
+    model: Annotated[
+        str | None,
+        typer.Option(
+            metavar="MODEL",
+            help="The model: a folder, or one of 'tl-classifier models list'. [default: the champion, and each later "
+            "one that is promoted]",
+        ),
+    ] = None,
     device: Annotated[str | None, typer.Option(help="Where the model runs. [default: auto]")] = None,
     api_keys_file: Annotated[
         Path | None, typer.Option(help="File with the hash of an accepted API key on each line; see --new-key.")
+    ] = None,
+    admin_keys_file: Annotated[
+        Path | None,
+        typer.Option(help="File with the hash of an administrator's key on each line; they may change the model."),
     ] = None,
     max_request_bytes: Annotated[
         str | None, typer.Option(metavar="SIZE", help="Largest body of a request. [default: 32MiB]")
@@ -41,9 +52,10 @@ def serve(
         int | None, typer.Option(help="Longest excerpt, in characters. [default: 100000]")
     ] = None,
     queue_requests: Annotated[
-        int | None, typer.Option(help="Most requests at a time; more are told to come back later. [default: 128]")
+        int | None, typer.Option(help="Most requests at a time; more are told to come back later. [default: 64]")
     ] = None,
     queue_excerpts: Annotated[int | None, typer.Option(help="Most excerpts in these. [default: 20000]")] = None,
+    max_streams: Annotated[int | None, typer.Option(help="Most streams at a time. [default: 8]")] = None,
     request_seconds: Annotated[float | None, typer.Option(help="Time limit of a request. [default: 300]")] = None,
     drain_seconds: Annotated[
         float | None, typer.Option(help="When stopped, how long to go on after /readyz says no. [default: 0]")
@@ -54,8 +66,11 @@ def serve(
 
     Nothing that is sent to the server is stored, logged or passed on. Each option can be given as an environment
     variable too: TLC_ and its name in capitals (TLC_PORT=9000). As variables alone: TLC_ALLOWED_HOSTS (names by
-    which clients may address the server, commas between), TLC_API_KEY_HASHES, TLC_MAX_HELD_BYTES (bodies of all
-    requests together), TLC_BATCH_EXCERPTS, TLC_BATCH_CHARACTERS and TLC_BATCH_WAIT_MS.
+    which clients may address the server, commas between), TLC_API_KEY_HASHES, TLC_ADMIN_KEY_HASHES,
+    TLC_ALLOW_MODEL_FOLDERS (1: administrators may load folders, not the registry's models alone), TLC_MODELS (the
+    registry), TLC_CHAMPION_SECONDS (how often to look for a new champion), TLC_MAX_HELD_BYTES (bodies of all requests
+    together), TLC_MAX_LINE_BYTES and TLC_STREAM_IDLE_SECONDS (of a stream), TLC_BATCH_EXCERPTS, TLC_BATCH_CHARACTERS
+    and TLC_BATCH_WAIT_MS.
     """
     if new_key:
         from serving.security import new_key as make_key
@@ -73,11 +88,13 @@ def serve(
         model=model,
         device=device,
         api_keys_file=api_keys_file,
+        admin_keys_file=admin_keys_file,
         max_request_bytes=max_request_bytes,
         max_excerpts=max_excerpts,
         max_characters=max_characters,
         queue_requests=queue_requests,
         queue_excerpts=queue_excerpts,
+        max_streams=max_streams,
         request_seconds=request_seconds,
         drain_seconds=drain_seconds,
     )
