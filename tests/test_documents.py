@@ -17,6 +17,8 @@ from hypothesis import strategies as st
 from tests import transcript_files
 from tl_classifier.corpus import inputs, transcripts
 from tl_classifier.corpus.documents import read_document
+from tl_classifier.corpus.refi.reader import read_project
+from tl_classifier.corpus.scored import read_scored
 from tl_classifier.corpus.subtitles import find_cues
 from tl_classifier.errors import UserError
 from tl_classifier.excerpts import Excerpt
@@ -120,6 +122,35 @@ def test_what_is_scored(tmp_path: Path, tiny_bundle: Path) -> None:
 
 
 # --- encodings --------------------------------------------------------------------------------------------------
+
+
+def test_one_command_from_many_formats_to_project_sheet_and_report(tmp_path: Path, tiny_bundle: Path) -> None:
+    folder = tmp_path / "in"
+    folder.mkdir()
+    for number, ending in enumerate(transcript_files.DOCUMENTS):
+        path = transcript_files.write(folder, ending)
+        path.rename(folder / f"{number}{ending}")
+    sheet, project, report = (tmp_path / name for name in ("out.xlsx", "out.qdpx", "out.html"))
+    arguments = ("score", folder, "-o", sheet, "--project", project, "--report", report, "--model", tiny_bundle)
+    done = command(*arguments, "--evidence")
+    assert done.returncode == 0, done.stderr
+    assert [line for line in done.stderr.splitlines() if line.startswith("Written: ")] == [
+        f"Written: {path}" for path in (sheet, project, report)
+    ]
+    read = read_project(project)
+    texts = {source.name: source.text for source in read.sources}
+    for number, ending in enumerate(transcript_files.DOCUMENTS):
+        whole = transcripts.document_text(folder / f"{number}{ending}")
+        assert (texts[str(number)] or "").rstrip() == whole.rstrip()
+    codings = [coding for source in read.sources for selection in source.selections for coding in selection.codings]
+    given = [sum(len(codes) for codes in record["codes"].values()) for record in read_scored(sheet)]
+    assert len(codings) == sum(given) > 20
+    assert all("in the words" in read.notes[coding.notes[0]].text for coding in codings)
+    assert "<mark>" in report.read_text("utf-8")
+
+    again = command(*arguments)
+    assert again.returncode == 1 and "exists already" in again.stderr
+    assert command(*arguments, "--no-text", "--force").returncode == 2
 
 
 @pytest.mark.parametrize("ending", [".txt", ".md", ".vtt", ".srt"])

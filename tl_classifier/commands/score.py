@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
@@ -26,6 +27,7 @@ from rich.text import Text
 from tl_classifier import scoring
 from tl_classifier.codebook import Codebook, Dimension
 from tl_classifier.corpus.journal import journal_path
+from tl_classifier.corpus.sheets import check_free
 from tl_classifier.scoring import DocumentCounts, Summary
 
 TOP_DOCUMENTS = 50
@@ -76,6 +78,13 @@ def score(
             "others are to be reviewed.",
         ),
     ] = None,
+    project: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="Write a project, too (.qdpx), as 'export' does, with whole transcripts."),
+    ] = None,
+    report: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Write a report, too (.html), as 'report' does.")
+    ] = None,
     no_text: Annotated[bool, typer.Option("--no-text", help="Leave the text out of the output.")] = False,
     resume: Annotated[bool, typer.Option("--resume", help="Go on where an interrupted run stopped.")] = False,
     restart: Annotated[
@@ -97,6 +106,13 @@ def score(
         raise typer.BadParameter(
             "goes on with a run that --restart throws away; give one of them.", param_hint="--resume"
         )
+    if project is not None and no_text:
+        raise typer.BadParameter("needs the words; leave --no-text out.", param_hint="--project")
+    for path, ending, option in ((project, ".qdpx", "--project"), (report, ".html", "--report")):
+        if path is not None:
+            if path.suffix.lower() != ending:
+                raise typer.BadParameter(f"must end in {ending}.", param_hint=option)
+            check_free(path, force=force or resume)
     from tl_classifier.classifier import Classifier
     from tl_classifier.registry import resolve
 
@@ -125,6 +141,33 @@ def score(
         console.print(f"Stopped; {going_on}.")
         raise typer.Exit(1) from None
     present(summary, classifier.codebook, console)
+    if project is not None:
+        _write_project(project, output, inputs, classifier.codebook)
+        console.print(f"Written: {project}", soft_wrap=True)
+    if report is not None:
+        from tl_classifier.report import write_report
+
+        write_report(output, report, classifier.codebook, force=True)
+        console.print(f"Written: {report}", soft_wrap=True)
+
+
+def _write_project(project: Path, output: Path, inputs: Sequence[Path], codebook: Codebook) -> None:
+    """The results as a project whose sources are the transcripts themselves, and else the rows that were scored."""
+    from tl_classifier import __version__
+    from tl_classifier.corpus import composed
+    from tl_classifier.corpus.inputs import TRANSCRIPTS, expand
+    from tl_classifier.corpus.refi.export import write_project
+
+    transcripts = [file for file in expand(inputs, leave_out=output) if file.suffix.lower() in TRANSCRIPTS]
+    texts = composed.texts_of(transcripts) if transcripts else {}
+    write_project(
+        composed.read_documents(output, codebook, composed.Wanted(), texts),
+        codebook,
+        project,
+        name=project.stem,
+        origin=f"tl-classifier {__version__}",
+        created=datetime.datetime.fromtimestamp(output.stat().st_mtime, datetime.UTC),
+    )
 
 
 # --- progress ---------------------------------------------------------------------------------------------------
