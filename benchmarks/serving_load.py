@@ -119,15 +119,16 @@ class Bare:
 # --- clients ----------------------------------------------------------------------------------------------------
 
 
-def request(text: str) -> bytes:
-    body = json.dumps({"excerpts": [{"text": text}]}).encode()
+def request(text: str, *, path: str = "/v1/classify", body: object = None) -> bytes:
+    """What is sent to have a text coded; other servers take it at another path, in another body."""
+    sent = json.dumps(body or {"excerpts": [{"text": text}]}).encode()
     lines = [
-        "POST /v1/classify HTTP/1.1",
+        f"POST {path} HTTP/1.1",
         "Host: localhost",
         "Content-Type: application/json",
-        f"Content-Length: {len(body)}",
+        f"Content-Length: {len(sent)}",
     ]
-    return "\r\n".join([*lines, "", ""]).encode() + body
+    return "\r\n".join([*lines, "", ""]).encode() + sent
 
 
 class Connection:

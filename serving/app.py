@@ -13,14 +13,15 @@ from starlette.exceptions import HTTPException
 from starlette.responses import Response
 from starlette.routing import BaseRoute, Route
 
-from serving.envelope import Envelope, instance
+from serving.envelope import CLASSIFY, Envelope, instance
 from serving.openapi import describe
 from serving.problems import INVALID_REQUEST, METHOD_NOT_ALLOWED, NOT_FOUND, Kind, Problem
-from serving.routes import router
+from serving.routes import classify, router
 from serving.security import DOCS_POLICY, PAGE_POLICY
 from serving.served import Load
 from serving.service import Service
 from serving.settings import Settings, load_settings
+from serving.shortcut import Shortcut
 from tl_classifier import __version__
 from tl_classifier.classifier import Classifier
 
@@ -37,7 +38,7 @@ _NO_TELEMETRY: Any = {"tracing": False, "metrics": False, "logs": False, "auto_c
 
 def create_app(
     settings: Settings | None = None, classifier: Classifier | None = None, *, load: Load | None = None
-) -> FastAPI:
+) -> Envelope:
     """The application, ready to be run by an ASGI server.
 
     Args:
@@ -71,7 +72,6 @@ def create_app(
         telemetry=_NO_TELEMETRY,
     )
     app.state.service = service
-    app.add_middleware(Envelope, service=service)
     app.add_exception_handler(Problem, _problem)
     app.add_exception_handler(HTTPException, _problem_of_route)
     app.include_router(router)
@@ -85,7 +85,7 @@ def create_app(
         return document
 
     app.openapi = openapi  # type: ignore[method-assign]
-    return app
+    return Envelope(Shortcut(app, CLASSIFY, classify), service)
 
 
 def _add_pages(app: FastAPI) -> None:

@@ -1,13 +1,13 @@
-"""One model for many requests: a bounded queue, batches that are fair to each request, one worker.
+"""One model for many requests: a bounded queue, and batches that are fair to each request.
 
-The event loop puts requests in and awaits their predictions; a thread of its own takes batches out and scores them.
-Both hold the lock only for moments, so the loop never waits for the model.
+The event loop puts requests in and awaits their predictions; two workers take batches out and score them, so that one
+batch is tokenised and decoded while another is in the network. All hold the lock only for moments, so the loop never
+waits for the model.
 
 How a batch is formed: requests take turns, one excerpt a turn, so that a small request need not wait until a large one
-is done; each request gives its excerpts shortest first. Of those whose turn it is, a batch takes the first, and with it
-those of about its length, as many as make an excerpt cheapest: short ones padded to a long one cost as much as it does,
-and each batch costs something for itself. The others keep their turns. An idle worker waits a moment for company when a
-first excerpt comes; a busy one never waits.
+is done; each request gives its excerpts shortest first. Which of a batch go through the network together is the
+runtime's business. Where both workers are idle, the one that gets a first excerpt waits a moment for company; under
+load none waits.
 """
 
 from __future__ import annotations
@@ -20,16 +20,8 @@ import time
 from collections import deque
 from collections.abc import Callable, Sequence
 
-import numpy as np
-
 from serving.metrics import Metrics
 from tl_classifier.excerpts import Excerpt, Prediction
-
-_BATCH_COST = 500
-"""What a batch costs for itself, in characters: as much as a hundred tokens, by measurement."""
-
-_EXCERPT_COST = 10
-"""What an excerpt costs beside its characters: the tokens at its ends."""
 
 Predict = Callable[[Sequence[Excerpt]], list[Prediction]]
 
@@ -79,15 +71,16 @@ class Batcher:
     """Scores the excerpts of many requests in common batches.
 
     Args:
-        predict: Scores a batch, in its order; called from one thread at a time.
+        predict: Scores a batch, in its order; called from `workers` threads at a time.
         metrics: Told of waits, batches and inference times.
         queue_requests: Most requests waiting or being scored.
         queue_excerpts: Most excerpts in them; a request of at most `batch_excerpts` is accepted beyond it, so that
             large ones cannot shut out small ones.
         batch_excerpts: Most excerpts in a batch.
-        batch_characters: Most characters in a batch, each excerpt counted as long as the longest (they stand for
-            tokens, which are known only later); a longer excerpt is a batch of its own.
-        batch_wait: Seconds for which an idle worker waits for company of a first excerpt.
+        batch_characters: Most characters in a batch (they stand for tokens, which are known only later); a longer
+            excerpt is a batch of its own.
+        batch_wait: Seconds for which an idle batcher waits for company of a first excerpt.
+        workers: How many batches are scored at a time.
     """
 
     def __init__(
@@ -100,6 +93,7 @@ class Batcher:
         batch_excerpts: int,
         batch_characters: int,
         batch_wait: float,
+        workers: int = 2,
     ) -> None:
         self._predict = predict
         self._metrics = metrics
@@ -112,7 +106,10 @@ class Batcher:
         self._waiting: deque[_Request] = deque()  # have excerpts in no batch yet; guarded by _changed
         self._closed = False  # guarded by _changed
         self._seconds_an_excerpt = 0.01  # a guess until something was scored
-        self._worker = threading.Thread(target=self._work, name="inference", daemon=True)
+        self._workers = [
+            threading.Thread(target=self._work, name=f"inference-{number}", daemon=True) for number in range(workers)
+        ]
+        self._scoring = 0  # how many of them are at a batch; guarded by _changed
         self._loop: asyncio.AbstractEventLoop | None = None
         self.requests = 0
         """How many requests are waiting or being scored."""
@@ -120,14 +117,15 @@ class Batcher:
         """How many excerpts these have."""
 
     def start(self) -> None:
-        """Start the worker; called once, from the event loop that will call `predict`."""
+        """Start the workers; called once, from the event loop that will call `predict`."""
         self._loop = asyncio.get_running_loop()
-        self._worker.start()
+        for worker in self._workers:
+            worker.start()
 
     @property
     def accepting(self) -> bool:
-        """Whether requests are accepted: the worker lives and `close` was not called."""
-        return self._worker.is_alive() and not self._closed
+        """Whether requests are accepted: the workers live and `close` was not called."""
+        return not self._closed and all(worker.is_alive() for worker in self._workers)
 
     def check(self, excerpts: int = 1) -> None:
         """Whether a request of so many excerpts would be accepted now.
@@ -179,25 +177,28 @@ class Batcher:
         """Accept no more requests; those accepted are finished."""
         with self._changed:
             self._closed = True
-            self._changed.notify()
+            self._changed.notify_all()
 
     async def finish(self) -> None:
         """`close`, and wait until everything accepted is scored."""
         self.close()
-        if self._worker.ident is not None:
-            await asyncio.to_thread(self._worker.join)
+        for worker in self._workers:
+            if worker.ident is not None:
+                await asyncio.to_thread(worker.join)
 
     def _forget(self, request: _Request) -> None:
         with self._changed:
             if request in self._waiting:
                 self._waiting.remove(request)
 
-    # --- in the worker's thread --------------------------------------------------------------------------------
+    # --- in the workers' threads -------------------------------------------------------------------------------
 
     def _work(self) -> None:
         assert self._loop is not None
         while batch := self._next_batch():
             outcomes = self._score(batch)
+            with self._changed:
+                self._scoring -= 1
             try:
                 self._loop.call_soon_threadsafe(self._deliver, outcomes)
             except RuntimeError:  # the loop is gone: the process was told to stop at once
@@ -211,8 +212,10 @@ class Batcher:
                     if self._closed:
                         return []
                     self._changed.wait()
-                    self._wait_for_company()
+                    if not self._scoring:
+                        self._wait_for_company()
                 if batch := self._take():
+                    self._scoring += 1
                     return batch
 
     def _wait_for_company(self) -> None:
@@ -226,8 +229,13 @@ class Batcher:
         return sum(len(request.order) for request in self._waiting) >= self._batch_excerpts
 
     def _take(self) -> _Batch:
-        turns = self._turns(self._batch_excerpts)
-        batch = [turns[i] for i in self._choose([len(request.excerpts[i].text) for request, i in turns])]
+        batch: _Batch = []
+        characters = 0
+        for request, position in self._turns(self._batch_excerpts):
+            characters += len(request.excerpts[position].text)
+            if batch and characters > self._batch_characters:
+                break
+            batch.append((request, position))
         now = time.monotonic()
         chosen: dict[_Request, set[int]] = {}
         for request, position in batch:
@@ -250,24 +258,6 @@ class Batcher:
             if not found or len(turns) >= most:
                 return turns[:most]
         return turns
-
-    def _choose(self, lengths: Sequence[int]) -> list[int]:
-        """Which of some excerpts make a batch, given their lengths: the first, and who keep it company best."""
-        if len(lengths) < 2:
-            return list(range(len(lengths)))
-        order = np.argsort(lengths, kind="stable")
-        costs = np.asarray(lengths)[order] + _EXCERPT_COST
-        first, last = np.ogrid[: len(costs), : len(costs)]  # of a batch, in the order of lengths
-        sums = np.concatenate([[0], np.cumsum(costs)])
-        useful = sums[last + 1] - sums[first]
-        excerpts = last - first + 1
-        price = (_BATCH_COST + excerpts * costs[last]) / np.maximum(useful, 1)
-        own = int(np.flatnonzero(order == 0)[0])
-        allowed = (first <= own) & (own <= last) & (excerpts <= self._batch_excerpts)
-        allowed &= excerpts * (costs[last] - _EXCERPT_COST) <= self._batch_characters
-        allowed[own, own] = True
-        start, stop = np.unravel_index(np.argmin(np.where(allowed, price, np.inf)), allowed.shape)
-        return sorted(int(i) for i in order[start : stop + 1])
 
     def _score(self, batch: _Batch) -> list[_Outcome]:
         began = time.monotonic()

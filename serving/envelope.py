@@ -5,14 +5,16 @@ from __future__ import annotations
 import logging
 import time
 import uuid
+from collections.abc import Iterable
 from typing import Any
 
-from starlette.datastructures import Headers, MutableHeaders
+from starlette.datastructures import Headers
 from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from serving.batching import Closed, QueueFull
 from serving.logs import LOGGER
-from serving.problems import INTERNAL, Problem
+from serving.problems import INTERNAL, Problem, busy
 from serving.security import API_POLICY, HEADERS, PUBLIC_PATHS
 from serving.service import Service
 
@@ -36,19 +38,29 @@ def _route(scope: Scope) -> str:
     return "/static/" if path.startswith("/static/") else "(other)"
 
 
+CLASSIFY = "/v1/classify"
+"""Where nearly all requests go."""
+
+_HEADERS = [(name.lower().encode(), value.encode()) for name, value in HEADERS.items()]
+_OWN = frozenset(name for name, _ in _HEADERS)
+_POLICY = b"content-security-policy"
+
+
 class Envelope:
-    """ASGI middleware around all routes.
+    """ASGI application around another.
 
     A request that comes while `draining` is answered with ``Connection: close``, so that its client goes elsewhere.
 
     Args:
-        app: The application.
+        app: The other one.
         service: Its state: who is let in, what is counted, whether it is being stopped.
     """
 
     def __init__(self, app: ASGIApp, service: Service) -> None:
         self._app = app
-        self._service = service
+        self.service = service
+        self._refused = 0
+        self._told = 0.0
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Handle one request."""
@@ -57,6 +69,9 @@ class Envelope:
             return
         began = time.monotonic()
         method = scope["method"]
+        if method == "POST" and scope["path"] == CLASSIFY and (problem := self._refusal()):
+            await self._refuse(problem, send, began)
+            return
         if method == "HEAD":  # answered as GET; the HTTP server leaves the body out
             scope = {**scope, "method": "GET"}
         state: dict[str, Any] = scope.setdefault("state", {})
@@ -69,13 +84,7 @@ class Envelope:
             nonlocal status
             if message["type"] == "http.response.start":
                 status = message["status"]
-                headers = MutableHeaders(scope=message)
-                for name, value in HEADERS.items():
-                    headers[name] = value
-                headers.setdefault("Content-Security-Policy", API_POLICY)
-                headers["X-Request-ID"] = state["request_id"]
-                if self._service.draining:
-                    headers["Connection"] = "close"
+                message["headers"] = self._with_headers(message.get("headers", ()), state["request_id"])
             await send(message)
 
         try:
@@ -95,21 +104,61 @@ class Envelope:
         finally:
             self._report(scope, method, status, time.monotonic() - began, notes)
 
+    def _refusal(self) -> Problem | None:
+        """Why a request to code is refused at once; None where it is not."""
+        try:
+            self.service.served.batcher.check()
+        except QueueFull as full:
+            return busy(full.retry_after)
+        except (Closed, Problem):  # stopping, or starting: answered as other requests are
+            return None
+        return None
+
+    async def _refuse(self, problem: Problem, send: Send, began: float) -> None:
+        """Answer a request that there is no place for, before anything of it is looked at.
+
+        Where many more come than can be answered, refusing them must cost next to nothing, or those that were accepted
+        wait for it. They are logged together, once a second.
+        """
+        request_id = str(uuid.uuid4())
+        response = problem.response(f"urn:uuid:{request_id}")
+        headers = self._with_headers(response.raw_headers, request_id)
+        await send({"type": "http.response.start", "status": response.status_code, "headers": headers})
+        await send({"type": "http.response.body", "body": response.body})
+        now = time.monotonic()
+        self.service.metrics.requests.labels(CLASSIFY, "POST", str(response.status_code)).inc()
+        self.service.metrics.request_seconds.labels(CLASSIFY).observe(now - began)
+        self._refused += 1
+        if now - self._told >= 1:
+            LOGGER.info("requests refused", extra={"fields": {"path": CLASSIFY, "count": self._refused}})
+            self._refused, self._told = 0, now
+
     async def _handle(self, scope: Scope, receive: Receive, send: Send) -> None:
         headers = Headers(scope=scope)
         try:
-            self._service.guard.check_host(headers.get("host", ""))
-            self._service.guard.check_key(scope["path"], headers.get("authorization", ""))
+            self.service.guard.check_host(headers.get("host", ""))
+            self.service.guard.check_key(scope["path"], headers.get("authorization", ""))
         except Problem as problem:
             await problem.response(instance(scope))(scope, receive, send)
             return
         await self._app(scope, receive, send)
 
+    def _with_headers(self, given: Iterable[tuple[bytes, bytes]], request_id: str) -> list[tuple[bytes, bytes]]:
+        """The headers of an answer, and those that all answers have; names are in lower case, as ASGI wants it."""
+        headers = [pair for pair in given if pair[0] not in _OWN]
+        if all(name != _POLICY for name, _ in headers):
+            headers.append((_POLICY, API_POLICY.encode()))
+        headers += _HEADERS
+        headers.append((b"x-request-id", request_id.encode()))
+        if self.service.draining:
+            headers = [pair for pair in headers if pair[0] != b"connection"] + [(b"connection", b"close")]
+        return headers
+
     def _report(self, scope: Scope, method: str, status: int, seconds: float, notes: dict[str, int]) -> None:
         route = _route(scope)
         method = method if method in _METHODS else "(other)"
-        self._service.metrics.requests.labels(route, method, str(status)).inc()
-        self._service.metrics.request_seconds.labels(route).observe(seconds)
+        self.service.metrics.requests.labels(route, method, str(status)).inc()
+        self.service.metrics.request_seconds.labels(route).observe(seconds)
         if not LOGGER.isEnabledFor(logging.INFO):
             return
         fields = {

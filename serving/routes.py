@@ -29,6 +29,9 @@ router = APIRouter()
 _THREAD_FROM = 256
 """Answers of this many records and more are written in a thread, so that others are not kept waiting."""
 
+_UNWATCHED = 0.2
+"""Seconds for which nobody looks whether a client still waits: most answers are there by then."""
+
 _T = TypeVar("_T")
 
 
@@ -244,17 +247,21 @@ async def _unless_gone(request: Request, work: Coroutine[Any, Any, _T], seconds:
         Problem: if it took longer than `seconds`.
     """
     task = asyncio.ensure_future(work)
-    gone = asyncio.ensure_future(_gone(request))
+    gone: asyncio.Future[None] | None = None
     try:
-        await asyncio.wait({task, gone}, timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
+        await asyncio.wait({task}, timeout=min(_UNWATCHED, seconds))
+        if not task.done():
+            gone = asyncio.ensure_future(_gone(request))
+            await asyncio.wait({task, gone}, timeout=max(seconds - _UNWATCHED, 0), return_when=asyncio.FIRST_COMPLETED)
         if task.done():
             return task.result()
-        if gone.done():
+        if gone is not None and gone.done():
             raise ClientDisconnect
         raise Problem(TIMEOUT, f"The request was not scored within {seconds:g} seconds; send fewer excerpts at once.")
     finally:
         task.cancel()
-        gone.cancel()
+        if gone is not None:
+            gone.cancel()
 
 
 async def _gone(request: Request) -> None:

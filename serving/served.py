@@ -118,7 +118,8 @@ def warm_up(classifier: Classifier) -> None:
         BundleError: if the answers are not of the model's codebook.
     """
     codes = {dimension.id: list(dimension.code_ids) for dimension in classifier.codebook.dimensions}
-    for prediction in classifier.predict(_WARM_UP):
+    alone = [prediction for excerpt in _WARM_UP for prediction in classifier.predict([excerpt])]
+    for prediction in [*alone, *classifier.predict(_WARM_UP)]:
         given = {dimension: list(values) for dimension, values in prediction.probabilities.items()}
         values = [value for of_dimension in prediction.probabilities.values() for value in of_dimension.values()]
         if given != codes or not all(0 <= value <= 1 for value in values):

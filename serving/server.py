@@ -13,7 +13,7 @@ from collections.abc import Callable
 from types import FrameType
 
 import uvicorn
-from fastapi import FastAPI
+from starlette.types import ASGIApp
 
 from serving import logs
 from serving.app import create_app
@@ -62,7 +62,7 @@ class Server(uvicorn.Server):
         await super().shutdown(sockets)
 
 
-def configure(app: FastAPI, settings: Settings) -> uvicorn.Config:
+def configure(app: ASGIApp, settings: Settings) -> uvicorn.Config:
     """Uvicorn's settings for an application of `create_app`."""
     return uvicorn.Config(
         app,
@@ -121,7 +121,7 @@ def serve(settings: Settings, announce: Callable[[str], None]) -> None:
         BundleError: if the model cannot be loaded.
     """
     app = create_app(settings)
-    service: Service = app.state.service
+    service = app.service
     with bind(settings.host, settings.port) as bound:
         classifier = service.load()  # here and not when the application starts: its errors are the user's to read
         logs.set_up()

@@ -61,7 +61,7 @@ class Service:
         self.draining = False
         self.refusing = asyncio.Event()
         self.streams = 0
-        self._load: Load = load or partial(Classifier.load, device=settings.device)
+        self._load: Load = load or partial(Classifier.load, device=settings.device, dtype=settings.dtype)
         self._first = classifier
         self._follows_champion = classifier is None and settings.model is None
         self._champion: str | None = None  # the one last taken up, or tried

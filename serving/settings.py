@@ -54,6 +54,7 @@ class Settings(BaseSettings):
         models: Folder of the registry; None for the user's.
         champion_seconds: How often a server of the champion looks whether there is another.
         device: Where the model runs, as `Classifier.load` takes it.
+        dtype: What it calculates in, likewise.
         api_key_hashes: SHA-256 of each API key that is accepted, in hexadecimal. None set: no key is asked for.
         api_keys_file: A file with one such hash at the start of each line; what follows it, and lines that start
             with ``#``, are remarks.
@@ -75,8 +76,7 @@ class Settings(BaseSettings):
         max_line_bytes: Longest line of a stream; a stream holds little more than twice that, however long it is.
         stream_idle_seconds: A stream is ended when its client sends nothing, or takes nothing, for so long.
         batch_excerpts: Most excerpts that are scored at once.
-        batch_characters: Most characters that are scored at once, each excerpt counted as long as the longest; a
-            longer excerpt is scored alone.
+        batch_characters: Most characters that are scored at once; a longer excerpt is scored alone.
         batch_wait_ms: How long an idle model waits for company of a first excerpt, in milliseconds.
         request_seconds: Time limit of a request: for its body to arrive, and then again for its answer.
         drain_seconds: On shutdown, how long work is still accepted after ``/readyz`` has begun to answer 503, so
@@ -91,6 +91,7 @@ class Settings(BaseSettings):
     models: Path | None = None
     champion_seconds: Seconds = 5.0
     device: str = "auto"
+    dtype: str = "auto"
     api_key_hashes: Annotated[tuple[KeyHash, ...], NoDecode, BeforeValidator(_words)] = ()
     api_keys_file: Path | None = None
     admin_key_hashes: Annotated[tuple[KeyHash, ...], NoDecode, BeforeValidator(_words)] = ()
@@ -106,7 +107,7 @@ class Settings(BaseSettings):
     max_streams: int = Field(default=8, ge=1)
     max_line_bytes: Bytes = ByteSize(2**20)
     stream_idle_seconds: Seconds = 60.0
-    batch_excerpts: int = Field(default=64, ge=1)
+    batch_excerpts: int = Field(default=32, ge=1)
     batch_characters: int = Field(default=16_384, ge=1)
     batch_wait_ms: float = Field(default=1.0, ge=0, le=1000)
     request_seconds: Seconds = 300.0

@@ -66,12 +66,12 @@ def running(classifier: Any = None, *, load: Any = None, **options: Any) -> Iter
     app = create_app(settings, classifier, load=load)
     with bind(settings.host, 0) as bound:
         ready = threading.Event()
-        server = Server(app.state.service, configure(app, settings), ready.set)
+        server = Server(app.service, configure(app, settings), ready.set)
         thread = threading.Thread(target=server.run, args=([bound],))
         thread.start()
         try:
             assert ready.wait(30)
-            yield RunningServer(server, app.state.service, bound.getsockname()[1], thread)
+            yield RunningServer(server, app.service, bound.getsockname()[1], thread)
         finally:
             server.should_exit = True
             if hasattr(classifier, "gate"):

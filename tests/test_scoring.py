@@ -15,6 +15,7 @@ import sys
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from subprocess import PIPE
 from typing import Any
@@ -49,10 +50,11 @@ class HashCoder:
         self._before = before
 
     def predict(self, excerpts: Sequence[Excerpt]) -> list[Prediction]:
-        self.batches.append([excerpt.text for excerpt in excerpts])
+        texts = [excerpt.text for excerpt in excerpts]
+        self.batches.append(texts)
         if self._before is not None:
             self._before(excerpts)
-        batch = hashlib.sha256("".join(self.batches[-1]).encode()).digest()
+        batch = hashlib.sha256("".join(texts).encode()).digest()
         return [self._prediction(hashlib.sha256(excerpt.text.encode() + batch).digest()) for excerpt in excerpts]
 
     def _prediction(self, noise: bytes) -> Prediction:
@@ -468,7 +470,7 @@ print(next(line.split()[1] for line in open("/proc/self/status") if line.startsw
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="needs /proc")
 def test_memory_does_not_grow_with_the_corpus(tmp_path: Path) -> None:
     peaks = []
-    for rows in (1_100, 8_000):
+    for rows in (2_500, 9_000):  # several chunks each: two are held at a time
         source = tmp_path / f"{rows}.csv"
         with source.open("w") as file:
             file.write("text\n")
@@ -601,9 +603,13 @@ def test_the_command_is_used_wrongly(corpus: Path, tmp_path: Path, tiny_bundle: 
 @pytest.mark.skipif(sys.platform == "win32", reason="no SIGINT for one process")
 def test_the_command_is_stopped_and_goes_on(tmp_path: Path, tiny_bundle: Path) -> None:
     source, whole, out = (tmp_path / name for name in ("in.csv", "whole.csv", "out.csv"))
-    source.write_text("text\n" + "".join(f"who am i now {n} {'question ' * (n % 60)}\n" for n in range(3000)))
+    source.write_text("text\n" + "".join(f"who am i now {n} {'question ' * (n % 60)}\n" for n in range(6000)))
     arguments = [sys.executable, "-m", "tl_classifier.cli", "score", str(source), "--model", str(tiny_bundle), "-o"]
-    with subprocess.Popen([*arguments, str(out)], cwd=ROOT, stderr=subprocess.PIPE, text=True) as run:
+    # A shell's background jobs are started with interrupts ignored, and so is what they start.
+    listening = partial(signal.signal, signal.SIGINT, signal.SIG_DFL)
+    with subprocess.Popen(
+        [*arguments, str(out)], cwd=ROOT, stderr=subprocess.PIPE, text=True, preexec_fn=listening
+    ) as run:
         deadline = time.monotonic() + 60
         while not (journal_path(out).exists() and journal_path(out).read_bytes().count(b"\n") > 1):
             assert run.poll() is None

@@ -64,7 +64,20 @@ def test_train_writes_a_bundle_that_has_learnt_and_says_how_well(
     coded_csv: Path, tiny_encoder: Path, tmp_path: Path
 ) -> None:
     output = tmp_path / "model"
-    arguments = ("train", coded_csv, "--base", tiny_encoder, "-o", output, "--epochs", "6", "--learning-rate", "0.003")
+    arguments = (
+        "train",
+        coded_csv,
+        "--method",
+        "full",
+        "--base",
+        tiny_encoder,
+        "-o",
+        output,
+        "--epochs",
+        "6",
+        "--learning-rate",
+        "0.003",
+    )
     done = command(*arguments)
     assert done.returncode == 0, done.stderr
     assert done.stdout == f"{output}\n"
@@ -128,6 +141,8 @@ dimensions:
         data,
         "--codebook",
         codebook,
+        "--method",
+        "full",
         "--base",
         tiny_encoder,
         "-o",
@@ -153,6 +168,8 @@ def test_a_killed_training_goes_on(coded_csv: Path, tiny_encoder: Path, tmp_path
         "tl_classifier",
         "train",
         str(coded_csv),
+        "--method",
+        "full",
         "--base",
         str(tiny_encoder),
         "-o",
@@ -294,9 +311,9 @@ def test_what_is_accepted_is_right_often_enough(rows: list[tuple[int, bool]], pr
 
 
 def test_how_many_must_be_right_before_any_is_accepted() -> None:
-    enough, too_few = np.linspace(0.99, 0.6, 22), np.linspace(0.99, 0.6, 21)  # 0.9 ** 22 < 0.1 < 0.9 ** 21
-    assert accepting_threshold(enough, np.ones(22, dtype=bool), 0.9) == pytest.approx(0.6)
-    assert accepting_threshold(too_few, np.ones(21, dtype=bool), 0.9) == math.inf
+    enough, too_few = np.linspace(0.99, 0.6, 29), np.linspace(0.99, 0.6, 28)  # 0.9 ** 29 < 0.05 < 0.9 ** 28
+    assert accepting_threshold(enough, np.ones(29, dtype=bool), 0.9) == pytest.approx(0.6)
+    assert accepting_threshold(too_few, np.ones(28, dtype=bool), 0.9) == math.inf
     wrong_at_the_end = np.append(np.ones(30, dtype=bool), [False] * 3)
     assert accepting_threshold(np.linspace(0.99, 0.5, 33), wrong_at_the_end, 0.9) == pytest.approx(0.546, abs=0.001)
 

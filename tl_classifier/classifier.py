@@ -15,7 +15,7 @@ from tl_classifier.errors import InputError
 from tl_classifier.evidence import with_evidence
 from tl_classifier.excerpts import Excerpt, Prediction
 from tl_classifier.preprocessing import Preprocessor, is_blank
-from tl_classifier.runtimes import Runtime
+from tl_classifier.runtimes import Runtime, open_runtime
 
 
 class Classifier:
@@ -54,26 +54,23 @@ class Classifier:
         self.info = info or {}
 
     @classmethod
-    def load(cls, bundle: str | Path | None = None, *, device: str = "auto") -> Classifier:
+    def load(cls, bundle: str | Path | None = None, *, device: str = "auto", dtype: str = "auto") -> Classifier:
         """Load a bundle.
 
         Args:
             bundle: Its folder; None for the one that ships with the program.
-            device: ``cpu``, or ``auto`` for the best that is there.
+            device: Where it runs, as `tl_classifier.runtimes.open_runtime` takes it.
+            dtype: What is calculated in, likewise.
 
         Raises:
             BundleError: if the bundle is damaged or not for this version of the program.
+            InputError: if there is no such device or dtype here.
         """
-        from tl_classifier.runtimes.openvino import OpenVINORuntime
-
-        if device not in {"auto", "cpu"}:
-            raise InputError(f"The device {device!r} is not known; use auto or cpu.")
         opened = Bundle.open(bundle)
-        pad_id = int(opened.manifest["pad_id"])
         return cls(
             opened.codebook,
             opened.preprocessor(),
-            OpenVINORuntime(opened.path, pad_id=pad_id),
+            open_runtime(opened, device=device, dtype=dtype),
             opened.decoding,
             name=opened.name,
             version=opened.version,

@@ -9,12 +9,14 @@ goes on behind its last whole chunk: the chunks, and so the numbers, are those o
 from __future__ import annotations
 
 import hashlib
-from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections import Counter, deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
+from functools import partial
 from itertools import islice
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
 from tl_classifier.codebook import Codebook
 from tl_classifier.corpus.inputs import expand, read_selected
@@ -35,6 +37,9 @@ CHUNK_CHARACTERS = 4_000_000
 MAX_DOCUMENTS = 1_000
 """Documents that a summary keeps apart; the further ones are counted together."""
 
+_T = TypeVar("_T")
+_R = TypeVar("_R")
+
 
 class Coder(Protocol):
     """What scores: a `tl_classifier.classifier.Classifier`, or anything that codes as one."""
@@ -50,7 +55,7 @@ class Coder(Protocol):
     def predict(
         self, excerpts: Sequence[Excerpt], *, evidence: bool = False, precision: float | None = None
     ) -> list[Prediction]:
-        """Code a batch of excerpts, in their order; the same for the same texts in the same order."""
+        """Code a batch of excerpts, in their order; the same for the same texts in the same order. Thread-safe."""
 
 
 class Progress(Protocol):
@@ -189,8 +194,9 @@ def score(
         )
         tell("scoring", journal.records, total)
         rows = read_selected(files, selection, LeftOut(), text_column=text_column)
-        for chunk in _chunks(map(unless_blank, islice(rows, journal.records, None))):
-            journal.append(_records(chunk, classifier, asked, with_text=with_text))
+        chunks = _chunks(map(unless_blank, islice(rows, journal.records, None)))
+        for records in _ahead(partial(_records, classifier=classifier, asked=asked, with_text=with_text), chunks):
+            journal.append(records)
             tell("scoring", journal.records, total)
         written = 0
         with writing(
@@ -272,6 +278,25 @@ def _chunks(rows: Iterable[Excerpt | Unscorable]) -> Iterator[list[Excerpt | Uns
             chunk, characters = [], 0
     if chunk:
         yield chunk
+
+
+def _ahead(work: Callable[[_T], _R], items: Iterable[_T]) -> Iterator[_R]:
+    """Results of `work` in the order of `items`, one begun while the one before it runs.
+
+    So one chunk is read, tokenised, decoded and written while another is in the network, and no core waits.
+    """
+    with ThreadPoolExecutor(2, thread_name_prefix="scoring") as pool:
+        begun: deque[Future[_R]] = deque()
+        try:
+            for item in items:
+                begun.append(pool.submit(work, item))
+                if len(begun) == 2:
+                    yield begun.popleft().result()
+            while begun:
+                yield begun.popleft().result()
+        finally:
+            for future in begun:
+                future.cancel()
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,7 +17,7 @@ from tl_classifier.decoding import Array, Decoding, DimensionDecoding
 PRECISIONS = (0.7, 0.8, 0.9, 0.95)
 """For which a model says what can be accepted unseen."""
 
-CONFIDENCE = 0.9
+CONFIDENCE = 0.95
 """With which a model promises them."""
 
 PRIOR_STRENGTH = 4.0

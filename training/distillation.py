@@ -19,7 +19,7 @@ from tl_classifier.codebook import Codebook
 from tl_classifier.decoding import Decoding, pool_windows
 from tl_classifier.excerpts import CodedExcerpt, Excerpt
 from tl_classifier.preprocessing import Preprocessor, is_blank
-from tl_classifier.runtimes.openvino import pad
+from tl_classifier.runtimes.batches import pad
 from training.data import join_turns
 from training.model import ExcerptModel
 

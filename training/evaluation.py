@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -11,31 +10,32 @@ import numpy.typing as npt
 
 from tl_classifier.classifier import Classifier
 from tl_classifier.codebook import Codebook
-from tl_classifier.decoding import Array, Decoding
+from tl_classifier.decoding import ACCEPTED, Array, Decoding
 from tl_classifier.errors import InputError
-from tl_classifier.excerpts import CodedExcerpt, Prediction
+from tl_classifier.excerpts import CodedExcerpt, Excerpt, Prediction
 from tl_classifier.preprocessing import is_blank
 from training.baselines import Scorer, frozen_encoder, most_frequent, tfidf
 from training.calibration import fit_decoding
 from training.data import label_matrix
 from training.metrics import DimensionMetrics, dimension_metrics
+from training.slices import Coder, slices
+
+MODEL = "this model"
+"""Name of the model's own figures, beside the baselines'."""
 
 TFIDF = "TF-IDF, logistic regression"
+
+REVIEW_PRECISION = 0.9
+"""What share of the codes that are accepted unseen is to be right, where figures of the review policy are made."""
 
 Metrics = Mapping[str, DimensionMetrics]
 """Dimension id to figures."""
 
 
-def evaluate(classifier: Classifier, coded: Sequence[CodedExcerpt]) -> Metrics:
-    """Figures of a classifier on coded data, by the way it codes in use.
-
-    Raises:
-        InputError: if nothing in the data can be scored.
-    """
-    usable = [one for one in coded if not is_blank(one.excerpt.text)]
-    if not usable:
-        raise InputError("The coded data has no excerpt with words, so there is nothing to evaluate.")
-    return metrics_of(classifier.predict([one.excerpt for one in usable]), usable, classifier.codebook)
+def _coder(classifier: Classifier) -> Coder:
+    """Codes, and says what is accepted at `REVIEW_PRECISION` if the model was fitted for that."""
+    precision = REVIEW_PRECISION if REVIEW_PRECISION in classifier.decoding.precisions else None
+    return lambda excerpts: classifier.predict(excerpts, precision=precision)
 
 
 def metrics_of(predictions: Sequence[Prediction], coded: Sequence[CodedExcerpt], codebook: Codebook) -> Metrics:
@@ -53,8 +53,16 @@ def metrics_of(predictions: Sequence[Prediction], coded: Sequence[CodedExcerpt],
             given=_table([p.codes[dimension.id] for p, _ in rows], ids),
             probabilities=np.array([[p.probabilities[dimension.id][code] for code in ids] for p, _ in rows]),
             documents=[c.excerpt.document for _, c in rows],
+            accepted=_accepted([p for p, _ in rows], dimension.id, ids),
         )
     return figures
+
+
+def _accepted(predictions: Sequence[Prediction], dimension: str, ids: Sequence[str]) -> npt.NDArray[np.bool_] | None:
+    reviews = [p.review[dimension] for p in predictions if p.review is not None]
+    if len(reviews) < len(predictions):
+        return None
+    return _table([[code for code, mark in review.items() if mark == ACCEPTED] for review in reviews], ids)
 
 
 def _table(rows: Sequence[Sequence[str]], ids: Sequence[str]) -> npt.NDArray[np.bool_]:
@@ -92,15 +100,14 @@ def baselines(
     }
 
 
-def evaluate_baseline(baseline: tuple[Scorer, Decoding], coded: Sequence[CodedExcerpt], codebook: Codebook) -> Metrics:
-    """Figures of a baseline on coded data, computed as a classifier's are."""
-    return metrics_of(_coded_by(baseline, coded, codebook), coded, codebook)
-
-
-def _coded_by(baseline: tuple[Scorer, Decoding], coded: Sequence[CodedExcerpt], codebook: Codebook) -> list[Prediction]:
+def _baseline_coder(baseline: tuple[Scorer, Decoding], codebook: Codebook) -> Coder:
     scorer, decoding = baseline
-    logits: Array = scorer([one.excerpt for one in coded])
-    return decoding.predictions(logits, codebook, "baseline")
+
+    def code(excerpts: Sequence[Excerpt]) -> list[Prediction]:
+        logits: Array = scorer(excerpts)
+        return decoding.predictions(logits, codebook, "baseline")
+
+    return code
 
 
 def beside(
@@ -114,44 +121,70 @@ def beside(
         codebook: What is coded.
 
     Returns:
-        By name the coded data, and behind it the parts of it that cue words alone do not code (`hard_slices`), each
-        with the figures of every baseline.
+        By name the coded data, and behind it its parts (`training.slices`), each with the figures of every baseline.
+
+    Raises:
+        InputError: if nothing in one of them can be coded.
     """
+    coders = {system: _baseline_coder(baseline, codebook) for system, baseline in fitted.items()}
     parts: dict[str, list[CodedExcerpt]] = {}
     for name, coded in held_out.items():
-        parts[name] = coded
-        if TFIDF in fitted:
-            hard = hard_slices(fitted[TFIDF], coded, codebook)
-            parts.update({f"{name}, {kind}": some for kind, some in hard.items() if some})
+        parts[name] = [one for one in coded if not is_blank(one.excerpt.text)]
+        if not parts[name]:
+            raise InputError("The coded data has no excerpt with words, so there is nothing to evaluate.")
+        parts |= slices(name, parts[name], coders.get(TFIDF))
+    figures = {system: _on_slices(coder, parts, codebook) for system, coder in coders.items()}
+    return {name: (coded, {system: found[name] for system, found in figures.items()}) for name, coded in parts.items()}
+
+
+def with_model(
+    classifier: Classifier, compared: Mapping[str, tuple[list[CodedExcerpt], Mapping[str, Metrics]]]
+) -> dict[str, dict[str, Metrics]]:
+    """Figures of a classifier, and behind them those of the baselines.
+
+    Args:
+        classifier: The model; its figures stand under `MODEL`.
+        compared: As `beside` gives it.
+
+    Returns:
+        Name of the data or of a part of it to system to figures.
+    """
+    own = _on_slices(_coder(classifier), {name: coded for name, (coded, _) in compared.items()}, classifier.codebook)
+    return {name: {MODEL: own[name], **systems} for name, (_, systems) in compared.items()}
+
+
+def _on_slices(coder: Coder, parts: Mapping[str, Sequence[CodedExcerpt]], codebook: Codebook) -> dict[str, Metrics]:
+    """Figures on data and its parts: each excerpt is coded once, with the others of the same data."""
+    found = {}
+    for name, coded in parts.items():
+        if not is_part(name):
+            excerpts = list(dict.fromkeys(one.excerpt for one in coded))
+            found[name] = dict(zip(excerpts, coder(excerpts), strict=True))
     return {
-        name: (coded, {system: evaluate_baseline(baseline, coded, codebook) for system, baseline in fitted.items()})
+        name: metrics_of([found[whole(name)][one.excerpt] for one in coded], coded, codebook)
         for name, coded in parts.items()
     }
 
 
-def hard_slices(
-    cue_words: tuple[Scorer, Decoding], coded: Sequence[CodedExcerpt], codebook: Codebook
-) -> dict[str, list[CodedExcerpt]]:
-    """What cannot be coded by cue words: two parts of coded data, each dimension by itself.
+def whole(name: str) -> str:
+    """Of a part ``data, part`` the data; of the data itself its own name."""
+    return name.partition(", ")[0]
 
-    Args:
-        cue_words: The TF-IDF baseline.
-        coded: The data.
-        codebook: What is coded.
 
-    Returns:
-        ``without cue words``: excerpts with a code that the baseline misses; ``cue words without the code``: excerpts
-        to which it gives a code that they do not carry. An excerpt has the codes of those dimensions alone in which it
-        is one of them.
-    """
-    missed: list[CodedExcerpt] = []
-    hit: list[CodedExcerpt] = []
-    for prediction, one in zip(_coded_by(cue_words, coded, codebook), coded, strict=True):
-        given = {d: (set(prediction.codes[d]), set(codes)) for d, codes in one.codes.items()}
-        for part, apart in (
-            (missed, [d for d, (found, truth) in given.items() if truth - found]),
-            (hit, [d for d, (found, truth) in given.items() if found - truth]),
-        ):
-            if apart:
-                part.append(replace(one, codes={d: one.codes[d] for d in apart}))
-    return {"without cue words": missed, "cue words without the code": hit}
+def is_part(name: str) -> bool:
+    """Whether figures under this name are on a part of other data."""
+    return whole(name) != name
+
+
+def to_dict(figures: Mapping[str, Mapping[str, Metrics]]) -> dict[str, Any]:
+    """A form for JSON: the model's figures on whole data with all detail, the gist of the others."""
+    return {
+        name: {
+            system: {
+                dimension: m.to_dict() if system == MODEL and not is_part(name) else m.gist()
+                for dimension, m in metrics.items()
+            }
+            for system, metrics in systems.items()
+        }
+        for name, systems in figures.items()
+    }

@@ -16,7 +16,7 @@ Bools = npt.NDArray[np.bool_]
 Floats = npt.NDArray[np.float64]
 
 BINS = 10
-"""Bins of equal width for the calibration error."""
+"""Bins of equal width for the calibration error and the reliability diagram."""
 
 
 @dataclass(frozen=True)
@@ -33,6 +33,63 @@ class Interval:
 
 
 @dataclass(frozen=True)
+class Accepted:
+    """What the review policy accepts unseen of one code, or of all together, at the precision that it was asked for.
+
+    Attributes:
+        accepted: Excerpts for which the code is accepted.
+        right: How many of them carry it.
+        support: Excerpts that carry it, by the coder's word.
+    """
+
+    accepted: int
+    right: int
+    support: int
+
+    @property
+    def precision(self) -> float:
+        """Share of what is accepted that is right; NaN where nothing is."""
+        return self.right / self.accepted if self.accepted else float("nan")
+
+    @property
+    def coverage(self) -> float:
+        """Share of the excerpts carrying the code for which it is accepted; NaN without support."""
+        return self.right / self.support if self.support else float("nan")
+
+    def to_dict(self) -> dict[str, Any]:
+        """A form for JSON."""
+        return {
+            "accepted": self.accepted,
+            "right": self.right,
+            "precision": _rounded(self.precision),
+            "coverage": _rounded(self.coverage),
+        }
+
+
+@dataclass(frozen=True)
+class Bin:
+    """One bin of a reliability diagram: decisions (excerpt and code) whose probability falls in it.
+
+    Attributes:
+        decisions: How many.
+        predicted: Their mean probability; NaN without decisions.
+        observed: Share of them in which the coder gave the code; NaN without decisions.
+    """
+
+    decisions: int
+    predicted: float
+    observed: float
+
+    def to_dict(self) -> dict[str, Any]:
+        """A form for JSON."""
+        return {
+            "decisions": self.decisions,
+            "predicted": _rounded(self.predicted),
+            "observed": _rounded(self.observed),
+        }
+
+
+@dataclass(frozen=True)
 class CodeMetrics:
     """Figures for one code.
 
@@ -44,6 +101,7 @@ class CodeMetrics:
         f1: Their harmonic mean; NaN without support.
         average_precision: Area under precision over recall; NaN without support.
         kappa: Cohen's kappa between model and coder; NaN where neither ever gave the code.
+        accepted: What the review policy accepts of it; None where no precision was asked for.
     """
 
     code: str
@@ -53,10 +111,11 @@ class CodeMetrics:
     f1: Interval
     average_precision: float
     kappa: float
+    accepted: Accepted | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """A form for JSON; null for a figure that does not exist."""
-        return {
+        figures: dict[str, Any] = {
             "code": self.code,
             "support": self.support,
             "precision": _rounded(self.precision),
@@ -65,6 +124,7 @@ class CodeMetrics:
             "average_precision": _rounded(self.average_precision),
             "kappa": _rounded(self.kappa),
         }
+        return figures if self.accepted is None else {**figures, "accepted": self.accepted.to_dict()}
 
 
 @dataclass(frozen=True)
@@ -79,7 +139,10 @@ class DimensionMetrics:
         macro_f1: Mean over the codes that have support.
         micro_f1: Over all decisions together.
         calibration_error: Expected calibration error over all decisions (10 bins of equal width).
+        reliability: Those bins, from the lowest probabilities to the highest.
         none_rate: Share of the excerpts without any code that were given one.
+        given_rate: Share of all excerpts that were given a code.
+        carrying_rate: Share of all excerpts that carry one, by the coder's word.
         accuracy: Share of excerpts whose set of codes is exactly the coder's.
     """
 
@@ -90,11 +153,24 @@ class DimensionMetrics:
     macro_f1: Interval
     micro_f1: Interval
     calibration_error: float
+    reliability: tuple[Bin, ...]
     none_rate: float
+    given_rate: float
+    carrying_rate: float
     accuracy: float
 
-    def to_dict(self) -> dict[str, Any]:
-        """A form for JSON."""
+    @property
+    def accepted(self) -> Accepted | None:
+        """What the review policy accepts, over all codes; None where no precision was asked for."""
+        found = [code.accepted for code in self.codes if code.accepted is not None]
+        if not found:
+            return None
+        return Accepted(
+            sum(one.accepted for one in found), sum(one.right for one in found), sum(one.support for one in found)
+        )
+
+    def gist(self) -> dict[str, Any]:
+        """A form for JSON: the figures over all codes."""
         return {
             "excerpts": self.excerpts,
             "documents": self.documents,
@@ -102,7 +178,16 @@ class DimensionMetrics:
             "micro_f1": self.micro_f1.to_dict(),
             "calibration_error": _rounded(self.calibration_error),
             "none_rate": _rounded(self.none_rate),
+            "given_rate": _rounded(self.given_rate),
+            "carrying_rate": _rounded(self.carrying_rate),
             "accuracy": _rounded(self.accuracy),
+        }
+
+    def to_dict(self) -> dict[str, Any]:
+        """A form for JSON: the gist, the bins of the reliability diagram, and the figures code by code."""
+        return {
+            **self.gist(),
+            "reliability": [one.to_dict() for one in self.reliability],
             "codes": [code.to_dict() for code in self.codes],
         }
 
@@ -115,6 +200,7 @@ def dimension_metrics(
     probabilities: Floats,
     documents: Sequence[str | None],
     *,
+    accepted: Bools | None = None,
     rounds: int = 1000,
     seed: int = 0,
 ) -> DimensionMetrics:
@@ -127,6 +213,7 @@ def dimension_metrics(
         given: The same shape: what the model gave.
         probabilities: The same shape.
         documents: Each excerpt's document; excerpts of no document count as one each.
+        accepted: The same shape: what the review policy accepts; None where no precision was asked for.
         rounds: Bootstrap samples.
         seed: Of the samples.
     """
@@ -139,7 +226,14 @@ def dimension_metrics(
     samples = _resample(tallies, rounds, seed)
     supported = truth.any(axis=0)
     per_code = [
-        _code_metrics(code, truth[:, i], given[:, i], probabilities[:, i], samples[:, :, i])
+        _code_metrics(
+            code,
+            truth[:, i],
+            given[:, i],
+            probabilities[:, i],
+            samples[:, :, i],
+            None if accepted is None else accepted[:, i],
+        )
         for i, code in enumerate(codes)
     ]
     sampled_f1 = _f1(samples)[:, supported]
@@ -154,9 +248,12 @@ def dimension_metrics(
         macro_f1=_interval(
             float(np.mean([m.f1.value for m in per_code if m.support])) if supported.any() else float("nan"), macro
         ),
-        micro_f1=_interval(float(_f1(tallies.sum(axis=(0, 2)))), list(_f1(samples.sum(axis=2)))),
+        micro_f1=_interval(float(_f1(tallies.sum(axis=(0, 2)))), _f1(samples.sum(axis=2))),
         calibration_error=calibration_error(truth, probabilities),
+        reliability=reliability(truth, probabilities),
         none_rate=float(given[none].any(axis=1).mean()) if none.any() else float("nan"),
+        given_rate=float(given.any(axis=1).mean()) if len(truth) else float("nan"),
+        carrying_rate=float((~none).mean()) if len(truth) else float("nan"),
         accuracy=float((truth == given).all(axis=1).mean()) if len(truth) else float("nan"),
     )
 
@@ -177,15 +274,18 @@ def _f1(tallies: Floats) -> Floats:
         return np.asarray(np.where(tp + fn > 0, 2 * tp / (2 * tp + fp + fn), np.nan))
 
 
-def _interval(value: float, samples: Sequence[float]) -> Interval:
-    usable = [sample for sample in samples if not np.isnan(sample)]
+def _interval(value: float, samples: Sequence[float] | Floats) -> Interval:
+    found = np.asarray(samples, dtype=np.float64)
+    usable = found[~np.isnan(found)]
     if len(usable) < 20:
         return Interval(value)
     low, high = np.percentile(usable, [2.5, 97.5])
     return Interval(value, float(low), float(high))
 
 
-def _code_metrics(code: str, truth: Bools, given: Bools, probabilities: Floats, samples: Floats) -> CodeMetrics:
+def _code_metrics(
+    code: str, truth: Bools, given: Bools, probabilities: Floats, samples: Floats, accepted: Bools | None
+) -> CodeMetrics:
     both, support, positives = int((truth & given).sum()), int(truth.sum()), int(given.sum())
     f1 = 2 * both / (support + positives) if support else float("nan")
     return CodeMetrics(
@@ -193,21 +293,31 @@ def _code_metrics(code: str, truth: Bools, given: Bools, probabilities: Floats, 
         support=support,
         precision=both / positives if positives else 0.0,
         recall=both / support if support else float("nan"),
-        f1=_interval(f1, list(_f1(samples))),
+        f1=_interval(f1, _f1(samples)),
         average_precision=float(average_precision_score(truth, probabilities)) if support else float("nan"),
         kappa=cohen_kappa(np.stack([truth, given], axis=1)),
+        accepted=None if accepted is None else Accepted(int(accepted.sum()), int((accepted & truth).sum()), support),
     )
 
 
 def calibration_error(truth: Bools, probabilities: Floats) -> float:
     """Expected calibration error: mean distance of probability and frequency over bins, weighted by their size."""
-    p, t = probabilities.ravel(), truth.ravel()
-    if not len(p):
+    bins = [one for one in reliability(truth, probabilities) if one.decisions]
+    if not bins:
         return float("nan")
-    bins = np.minimum((p * BINS).astype(int), BINS - 1)
-    sizes = np.bincount(bins, minlength=BINS)
-    gaps = np.abs(np.bincount(bins, p, BINS) - np.bincount(bins, t, BINS))
-    return float(gaps.sum() / sizes.sum())
+    gaps = sum(one.decisions * abs(one.predicted - one.observed) for one in bins)
+    return gaps / sum(one.decisions for one in bins)
+
+
+def reliability(truth: Bools, probabilities: Floats) -> tuple[Bin, ...]:
+    """Probability against frequency, over all decisions, in `BINS` bins of equal width."""
+    p, t = probabilities.ravel(), truth.ravel()
+    place = np.minimum((p * BINS).astype(int), BINS - 1)
+    sizes = np.bincount(place, minlength=BINS)
+    sums = np.bincount(place, p, BINS), np.bincount(place, t, BINS)
+    with np.errstate(invalid="ignore"):
+        predicted, observed = (total / sizes for total in sums)
+    return tuple(Bin(int(n), float(x), float(y)) for n, x, y in zip(sizes, predicted, observed, strict=True))
 
 
 def _rounded(value: float | None) -> float | None:

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
-from transformers import AutoModel, PreTrainedModel
+from transformers import PreTrainedModel
 
 from tl_classifier.codebook import Codebook
+from tl_classifier.runtimes.torch import open_encoder, text_features
 
 
 class ExcerptModel(nn.Module):
@@ -41,8 +40,7 @@ class ExcerptModel(nn.Module):
     @classmethod
     def from_pretrained(cls, path: str, codebook: Codebook, *, separator: int, dropout: float = 0.1) -> ExcerptModel:
         """An encoder in Hugging Face layout, with new heads."""
-        encoder = AutoModel.from_pretrained(path, dtype=torch.float32, **encoder_options(path))
-        return cls(encoder, codebook, separator=separator, dropout=dropout)
+        return cls(open_encoder(path), codebook, separator=separator, dropout=dropout)
 
     def linear_heads(self) -> list[nn.Linear]:
         """The heads in codebook order."""
@@ -63,16 +61,8 @@ class ExcerptModel(nn.Module):
         return logits
 
     def features(self, input_ids: Tensor, attention_mask: Tensor) -> Tensor:
-        """Mean of the encoder's last layer over the text's tokens in each window, shape (windows, width).
-
-        The encoder reads the context behind the text, too, but only the text is coded.
-        """
-        hidden = self.encoder(input_ids=input_ids, attention_mask=attention_mask).last_hidden_state
-        ends = (input_ids == self.separator).to(attention_mask.dtype)
-        before = (ends.cumsum(1) - ends == 0).to(attention_mask.dtype)
-        mask = (attention_mask * before).unsqueeze(-1).to(hidden.dtype)
-        mean: Tensor = (hidden * mask).sum(1) / mask.sum(1)
-        return mean
+        """See `tl_classifier.runtimes.torch.text_features`."""
+        return text_features(self.encoder, input_ids, attention_mask, separator=self.separator)
 
     def forward(
         self,
@@ -129,13 +119,3 @@ class ExcerptModel(nn.Module):
                 losses = F.binary_cross_entropy_with_logits(scores, target, reduction="none")
                 total = total + losses.sum(dim=1).mean()
         return total
-
-
-def encoder_options(path: str) -> dict[str, Any]:
-    """Options that keep an encoder to what is used: no pooling layer, nothing run from the folder."""
-    from transformers import AutoConfig
-
-    options: dict[str, Any] = {"trust_remote_code": False, "use_safetensors": True}
-    if AutoConfig.from_pretrained(path).model_type in {"bert", "roberta", "xlm-roberta", "mpnet"}:
-        options["add_pooling_layer"] = False
-    return options

@@ -36,3 +36,6 @@ DISTILLED = Recipe(SMALL, Options(), teacher=ACCURATE)
 
 PRESETS = {"small": SMALL_ALONE, "distilled": DISTILLED, "accurate": ACCURATE}
 """By name: ``small`` is quick to train, ``distilled`` as small and codes better, ``accurate`` is five times as slow."""
+
+ADAPTERS = Options(epochs=8, patience=8, learning_rate=1e-3, layer_decay=1.0, head_rate=1.0, joins=0, rank=8)
+"""How a model is refined with adapters: they and the heads learn at one rate, the turns are left as they are."""

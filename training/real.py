@@ -1,8 +1,8 @@
 """Real texts that the project ships codes for, and never the words: the user's own copy of them is joined to the codes.
 
 CEReD (Štefánik and Nehyba 2021, doi 11372/LRT-3573, CC BY 4.0): passages of student teachers' diaries on their teaching
-practice, in English translation, coded for this project with its codebook by one coder, a large language model. Most
-of them carry nothing, as in life. The passages are the column `context` of CEReD's ``train.tsv``.
+practice, in English translation, coded for this project with its codebook by two coders, large language models, each a
+part of its own. Most passages carry nothing, as in life. They are the column `context` of CEReD's ``train.tsv``.
 """
 
 from __future__ import annotations
@@ -28,7 +28,8 @@ REAL_VALIDATION = "real-validation"
 """Name of the part that is held out."""
 
 MAX_BYTES = 100_000_000
-CODER = "CEReD passages, first coder"
+_CERED_CODES = {"cered_codes.tsv": "CEReD passages, first coder", "cered_codes_2.tsv": "CEReD passages, second coder"}
+"""Files of codes and whose they are; what is held out is the first coder's."""
 
 
 @dataclass(frozen=True)
@@ -36,8 +37,9 @@ class RealTexts:
     """Real passages with their codes.
 
     Attributes:
-        train: Two thirds, to learn from.
-        validation: A third, by a fixed list: thresholds and calibration see them, and figures on them stand apart.
+        train: To learn from.
+        validation: A third of what the first coder coded, by a fixed list: thresholds and calibration see them, and
+            figures on them stand apart.
         about: What they are, for the model card.
     """
 
@@ -82,9 +84,11 @@ def weighed(
 
 def _cered(path: Path, codebook: Codebook) -> RealTexts:
     passages = _passages(path)
-    with (CODES / "cered_codes.tsv").open(encoding="utf-8", newline="") as file:
-        rows = list(csv.DictReader(file, delimiter="\t"))
-    missing = sum(row["idx"] not in passages for row in rows)
+    rows = []
+    for name, coder in _CERED_CODES.items():
+        with (CODES / name).open(encoding="utf-8", newline="") as file:
+            rows += [(coder, row) for row in csv.DictReader(file, delimiter="\t")]
+    missing = sum(row["idx"] not in passages for _, row in rows)
     if missing:
         raise InputError(
             f"{path}: {missing:,} of the {len(rows):,} coded passages are not in it; name train.tsv of CEReD's English "
@@ -92,12 +96,12 @@ def _cered(path: Path, codebook: Codebook) -> RealTexts:
         )
     held_out = set(json.loads((CODES / "splits.json").read_text("utf-8"))[REAL_VALIDATION])
     found = RealTexts([], [], "CEReD, Štefánik and Nehyba 2021, CC BY 4.0, codes of this project")
-    for row in rows:
+    for coder, row in rows:
         idx = row["idx"]
         excerpt = Excerpt(passages[idx], id=idx, document=f"cered-{idx}")
         codes = {dimension: _codes(row[dimension], dimension, codebook) for dimension in ("stage", "theme")}
         part = found.validation if int(idx) in held_out else found.train
-        part.append(CodedExcerpt(excerpt, codes, coder=CODER))
+        part.append(CodedExcerpt(excerpt, codes, coder=coder))
     return found
 
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from itertools import pairwise
 from pathlib import Path
@@ -24,7 +26,9 @@ from transformers.trainer_callback import PrinterCallback
 from transformers.trainer_utils import get_last_checkpoint
 
 from tl_classifier.codebook import Codebook
+from training.adapters import Adapters
 from training.data import collator
+from training.interrupting import stopping
 from training.model import ExcerptModel
 
 
@@ -47,6 +51,7 @@ class Options:
         masked: Share of the tokens that are masked in training.
         alone: Share of the excerpts that are shown without their context in training.
         joins: How many times the turns of each document are joined anew into longer excerpts, as additional data.
+        rank: Inner width of adapters (`training.adapters`), which learn in place of the encoder; 0 for none.
         seed: Of everything random.
     """
 
@@ -63,6 +68,7 @@ class Options:
     masked: float = 0.05
     alone: float = 0.3
     joins: int = 1
+    rank: int = 0
     seed: int = 13
 
     def to_dict(self) -> dict[str, Any]:
@@ -85,6 +91,8 @@ def fit(
 ) -> dict[str, Any]:
     """Fine-tune `model` in place; it ends as it was after its best epoch.
 
+    Ctrl-C ends it early: what was learnt since the last epoch is scored, too, and the best is kept.
+
     Args:
         model: What to train.
         train: As `training.data.to_dataset` gives it.
@@ -98,14 +106,15 @@ def fit(
         say: Told the score of each epoch.
 
     Returns:
-        `epochs`: how many ran; `best`: the best validation score; `history`: score by epoch.
+        `epochs`: how many ran; `best`: the best validation score; `history`: score by epoch; `interrupted`: whether
+        it was ended early.
     """
     gpu = bool(torch.cuda.is_available())
-    _freeze(model, options)
-    attention = model.encoder.config._attn_implementation
-    if not gpu:
-        # The fused attention has a slow backward pass on CPUs.
-        model.encoder.set_attn_implementation("eager")
+    adapters = None
+    if options.rank:
+        adapters = Adapters(model, options.rank)
+    else:
+        _freeze(model, options)
     steps = math.ceil(len(train) / options.batch) * options.epochs
     arguments = TrainingArguments(
         output_dir=str(folder),
@@ -126,7 +135,7 @@ def fit(
         report_to=[],
         seed=options.seed,
         data_seed=options.seed,
-        bf16=bool(torch.cuda.is_bf16_supported()) if gpu else _cpu_has_bf16(),
+        bf16=fast_bf16(),
         use_cpu=not gpu,
         dataloader_pin_memory=gpu,
         train_sampling_strategy="group_by_length",
@@ -150,32 +159,60 @@ def fit(
         ),
         optimizers=(torch.optim.AdamW(parameter_groups(model, options), lr=options.learning_rate), None),
         compute_metrics=scorer(model.codebook),
-        callbacks=[EarlyStoppingCallback(options.patience), _EpochLines(options.epochs, say)],
+        callbacks=[EarlyStoppingCallback(options.patience)],
     )
     trainer.plain_collator = collator(pad_id)
     trainer.remove_callback(PrinterCallback)
     checkpoint = get_last_checkpoint(str(folder)) if resume and folder.is_dir() else None
-    trainer.train(resume_from_checkpoint=checkpoint)
-    model.encoder.set_attn_implementation(attention)
+    with stopping(say) as asked, trained_attention(model):
+        trainer.add_callback(_EpochLines(options.epochs, say, asked))
+        trainer.train(resume_from_checkpoint=checkpoint)
+        interrupted = asked()
+    if adapters is not None:
+        adapters.merge()
     history = [
         round(entry["eval_mean_average_precision"], 4)
         for entry in trainer.state.log_history
         if "eval_mean_average_precision" in entry
     ]
-    return {"epochs": len(history), "best": max(history), "history": history}
+    return {"epochs": len(history), "best": max(history), "history": history, "interrupted": interrupted}
 
 
 class _EpochLines(TrainerCallback):  # type: ignore[misc]
-    """One line an epoch, where nobody sees a progress bar."""
+    """One line an epoch, where nobody sees a progress bar; and an end where somebody asks for it."""
 
-    def __init__(self, epochs: int, say: Callable[[str], None]) -> None:
+    def __init__(self, epochs: int, say: Callable[[str], None], asked: Callable[[], bool]) -> None:
         self._epochs = epochs
         self._say = say
+        self._asked = asked
+        self._begun = (time.monotonic(), 0.0)
+
+    def on_train_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+        """Start the clock; a resumed training begins at a later epoch."""
+        self._begun = (time.monotonic(), float(state.epoch or 0))
+
+    def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+        """Stop where somebody has asked for it."""
+        if self._asked():
+            control.should_training_stop = True
 
     def on_evaluate(self, args: Any, state: Any, control: Any, metrics: dict[str, float], **_: Any) -> None:
-        """Say how good the epoch was."""
+        """Say how good the epoch was, and how long it may still take."""
         score = metrics["eval_mean_average_precision"]
-        self._say(f"Epoch {round(state.epoch)} of at most {self._epochs}: mean average precision {score:.3f}")
+        line = f"Epoch {math.ceil(state.epoch)} of at most {self._epochs}: mean average precision {score:.3f}"
+        since, epoch = self._begun
+        left = self._epochs - state.epoch
+        if left > 0 and state.epoch > epoch and not self._asked():
+            line += f"; at most {duration((time.monotonic() - since) / (state.epoch - epoch) * left)} left"
+        self._say(line)
+
+
+def duration(seconds: float) -> str:
+    """A time to wait, in words: ``40 s``, ``12 min``, ``2 h 5 min``."""
+    if seconds < 90:
+        return f"{max(1, round(seconds))} s"
+    hours, minutes = divmod(round(seconds / 60), 60)
+    return f"{hours} h {minutes} min" if hours else f"{minutes} min"
 
 
 class _Trainer(Trainer):  # type: ignore[misc]
@@ -244,6 +281,20 @@ def scorer(codebook: Codebook) -> Callable[[Any], dict[str, float]]:
     return score
 
 
-def _cpu_has_bf16() -> bool:
-    """Whether bf16 is fast on this CPU: matrix instructions for it, not an emulation."""
+@contextmanager
+def trained_attention(model: ExcerptModel) -> Iterator[None]:
+    """Within, a model attends in a way that can be trained fast: the fused one has a slow backward pass on CPUs."""
+    attention = model.encoder.config._attn_implementation
+    if not torch.cuda.is_available():
+        model.encoder.set_attn_implementation("eager")
+    try:
+        yield
+    finally:
+        model.encoder.set_attn_implementation(attention)
+
+
+def fast_bf16() -> bool:
+    """Whether bf16 is fast here: instructions for it, not an emulation."""
+    if torch.cuda.is_available():
+        return bool(torch.cuda.is_bf16_supported())
     return bool(torch.backends.mkldnn.is_available() and torch.ops.mkldnn._is_mkldnn_bf16_supported())

@@ -36,6 +36,13 @@ def evaluate(
             "cered=PATH/train.tsv; the baselines are trained on the rest of them as well.",
         ),
     ] = None,
+    evidence: Annotated[
+        bool,
+        typer.Option(
+            help="Measure the evidence that the model names, too: how far probabilities fall without that sentence, "
+            "and with nothing else. Takes several times as long."
+        ),
+    ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print the figures as JSON.")] = False,
 ) -> None:
     """Compare a model's codings with a coder's, code by code: support, precision, recall, F1, average precision, kappa.
@@ -43,11 +50,10 @@ def evaluate(
     corpus:train, corpus:validation, corpus:test and corpus:unseen are the parts of the shipped corpus.
     """
     with needs_training("evaluate"):
-        from training.cards import MODEL
         from training.data import load_corpus, read_parts
         from training.evaluation import baselines as fit_baselines
-        from training.evaluation import beside
-        from training.evaluation import evaluate as figures
+        from training.evaluation import beside, is_part, whole, with_model
+        from training.rationales import rationale_metrics
         from training.real import REAL_VALIDATION, read_real, weighed
         from training.report import print_metrics
     from tl_classifier.classifier import Classifier
@@ -66,16 +72,24 @@ def evaluate(
         validation, weights = weighed(load_corpus("validation", codebook), [some.validation for some in texts])
         train = load_corpus("train", codebook) + [one for some in texts for one in some.train]
         fitted = fit_baselines(train, validation, codebook, weights=weights)
-    results = {
-        name: {MODEL: figures(classifier, coded), **systems}
-        for name, (coded, systems) in beside(fitted, parts, codebook).items()
-    }
+    compared = beside(fitted, parts, codebook)
+    results = with_model(classifier, compared)
+    wholes = [name for name in results if not is_part(name)]
+    found = {}
+    if evidence:
+        found = {name: rationale_metrics(classifier, [one.excerpt for one in compared[name][0]]) for name in wholes}
     if as_json:
-        plain = {
+        plain: dict[str, object] = {"model": classifier.model}
+        plain["metrics"] = {
             name: {system: {d: m.to_dict() for d, m in metrics.items()} for system, metrics in systems.items()}
             for name, systems in results.items()
         }
-        typer.echo(json.dumps({"model": classifier.model, "metrics": plain}, indent=2))
+        if evidence:
+            plain["evidence"] = {name: one.to_dict() if one is not None else None for name, one in found.items()}
+        typer.echo(json.dumps(plain, indent=2))
         return
-    for name, systems in results.items():
-        print_metrics(f"{classifier.model} on {name}", systems)
+    for name in wholes:
+        of_name = {part: systems for part, systems in results.items() if is_part(part) and whole(part) == name}
+        print_metrics(f"{classifier.model} on {name}", results[name], of_name, found.get(name))
+        if evidence and found[name] is None:
+            typer.echo("There is no evidence to measure: no code was given to an excerpt with several passages.")

@@ -54,7 +54,15 @@ def score(
     model: Annotated[
         str | None, typer.Option(metavar="MODEL", help="Folder or name of the model. [default: the champion]")
     ] = None,
-    device: Annotated[str, typer.Option(metavar="NAME", help="Where the model runs: cpu or auto.")] = "auto",
+    device: Annotated[
+        str, typer.Option(metavar="NAME", help="Where the model runs: cpu, cuda, or auto for a GPU where there is one.")
+    ] = "auto",
+    dtype: Annotated[
+        str,
+        typer.Option(
+            metavar="NAME", help="What is calculated in: float32, or bfloat16, which auto takes where it is fast."
+        ),
+    ] = "auto",
     text_column: Annotated[str, typer.Option(metavar="NAME", help="Column of tables that holds the text.")] = "text",
     interviewer: Annotated[
         list[str] | None,
@@ -117,7 +125,7 @@ def score(
     from tl_classifier.registry import resolve
 
     console = Console(stderr=True, highlight=False)
-    classifier = Classifier.load(resolve(model), device=device)
+    classifier = Classifier.load(resolve(model), device=device, dtype=dtype)
     try:
         with _progress(console) as progress:
             summary = scoring.score(

@@ -36,7 +36,20 @@ def serve(
             "one that is promoted]",
         ),
     ] = None,
-    device: Annotated[str | None, typer.Option(help="Where the model runs. [default: auto]")] = None,
+    device: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME",
+            help="Where the model runs: cpu, cuda, or auto for a GPU where there is one. [default: auto]",
+        ),
+    ] = None,
+    dtype: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME",
+            help="What is calculated in: float32, or bfloat16, which auto takes where it is fast. [default: auto]",
+        ),
+    ] = None,
     api_keys_file: Annotated[
         Path | None, typer.Option(help="File with the hash of an accepted API key on each line; see --new-key.")
     ] = None,
@@ -87,6 +100,7 @@ def serve(
         port=port,
         model=model,
         device=device,
+        dtype=dtype,
         api_keys_file=api_keys_file,
         admin_keys_file=admin_keys_file,
         max_request_bytes=max_request_bytes,

@@ -6,9 +6,8 @@ import logging
 import os
 import sys
 import warnings
-from dataclasses import replace
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
@@ -27,9 +26,16 @@ def train(
     ] = None,
     output: Annotated[Path, typer.Option("--output", "-o", help="Folder of the bundle to write.")] = Path("model"),
     codebook: Annotated[Path | None, typer.Option(help="Codebook (.yaml); the shipped one if left out.")] = None,
+    method: Annotated[
+        str,
+        typer.Option(
+            help="auto (by how much data there is), heads, few-shot, adapters (refine a model) or full (train anew)."
+        ),
+    ] = "auto",
     preset: Annotated[
-        str, typer.Option(help="small (quick to train), distilled (as small, codes better) or accurate (slow).")
-    ] = "small",
+        str | None,
+        typer.Option(help="Train anew: small (quick to train), distilled (as small, codes better) or accurate (slow)."),
+    ] = None,
     code_map: CodeMap = None,
     base: Annotated[
         str | None,
@@ -61,35 +67,50 @@ def train(
     batch: Annotated[int | None, typer.Option(min=1, help="Excerpts a step.")] = None,
     learning_rate: Annotated[float | None, typer.Option(min=0, help="Highest learning rate.")] = None,
     seed: Annotated[int | None, typer.Option(help="Seed of everything random.")] = None,
+    curve: Annotated[
+        bool,
+        typer.Option("--curve", help="Print what more coded data would buy, in place of training a model."),
+    ] = False,
     resume: Annotated[bool, typer.Option("--resume", help="Go on with an interrupted training.")] = False,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the output folder.")] = False,
 ) -> None:
     """Train a model on coded data, calibrate it, evaluate it on held-out documents, and write it as a bundle.
 
     Coded data has a column 'text', a column 'document', and one 0/1 column a code or one column 'codes' with codes
-    separated by semicolons; or it is .jsonl as 'score' writes it; or a REFI-QDA project. The new model is compared
-    with the champion, the model that is used if none is named, on the same held-out documents; see 'models'.
+    separated by semicolons; or it is .jsonl as 'score' writes it; or a REFI-QDA project. How it is trained depends on
+    how much data there is, and is said; --method decides otherwise. Ctrl-C ends a training early and keeps the best
+    so far. The new model is compared with the champion, the model that is used if none is named, on the same held-out
+    documents; see 'models'.
     """
     _quieten_libraries()
     with needs_training("train"):
         from training.challenge import RULES
+        from training.job import Job
+        from training.methods import ASKED
         from training.presets import PRESETS
-        from training.run import Job
         from training.run import train as run
     rule = next((known for known in RULES if known == promote), None)
     if rule is None:
         raise typer.BadParameter(f"{promote!r} is not one of {', '.join(RULES)}.", param_hint="--promote")
-    if preset not in PRESETS:
+    asked = next((known for known in ASKED if known == method), None)
+    if asked is None:
+        raise typer.BadParameter(f"{method!r} is not one of {', '.join(ASKED)}.", param_hint="--method")
+    if preset is not None and preset not in PRESETS:
         raise typer.BadParameter(f"{preset!r} is not one of {', '.join(PRESETS)}.", param_hint="--preset")
-    recipe = PRESETS[preset]
-    chosen: dict[str, Any] = {"epochs": epochs, "batch": batch, "learning_rate": learning_rate, "seed": seed}
-    options = replace(recipe.options, **{key: value for key, value in chosen.items() if value is not None})
+    if preset is not None and asked not in ("auto", "full"):
+        raise typer.BadParameter(
+            f"a preset trains a model anew, with --method full, not {asked}.", param_hint="--preset"
+        )
+    changes = {"epochs": epochs, "batch": batch, "learning_rate": learning_rate, "seed": seed}
     job = Job(
         data=data or [],
         output=output,
         codebook=load_codebook(codebook),
         code_map=code_map,
-        recipe=replace(recipe, base=base or recipe.base, options=options),
+        recipe=PRESETS[preset or "small"],
+        method=asked if preset is None else "full",
+        base=base,
+        changes={key: value for key, value in changes.items() if value is not None},
         with_corpus=with_corpus,
         real=real or (),
         name=name,
@@ -100,6 +121,12 @@ def train(
         quiet=not sys.stderr.isatty(),
         say=lambda line: typer.echo(line, err=True),
     )
+    if curve:
+        from training.curve import print_curve
+        from training.run import curve_of
+
+        print_curve(curve_of(job))
+        return
     folder = run(job)
     typer.echo(f"Wrote {folder}; its figures stand in {folder / 'README.md'}.", err=True)
     typer.echo(str(folder))

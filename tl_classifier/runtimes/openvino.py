@@ -3,27 +3,35 @@
 A bundle keeps the weights once, in ``model.safetensors``. The graph, ``graph.xml``, is OpenVINO's own format, in which
 every constant is an offset into one block of bytes; here that block is ``model.safetensors`` followed by
 ``constants.bin``, which holds the constants that are no encoder weights.
+
+The graph is compiled in two ways, each when it is first needed. A single window goes through one in which all cores
+work on it together, for the shortest answer. Many windows go through one in which each core works on a batch of its
+own, which is more in the same time.
 """
 
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
+import threading
+from collections import deque
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from types import ModuleType
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
 
-from tl_classifier.errors import BundleError
+from tl_classifier.errors import BundleError, InputError
+from tl_classifier.runtimes.batches import pad, plan
 
-BATCH_TOKENS = 2048
-"""Tokens, padding included, that go through the network at once."""
+BATCH_TOKENS = 1024
+"""Most tokens, padding included, that a core takes through the network at once: what lies between two layers then
+stays in its cache."""
 
-LENGTH_STEP = 16
-"""Windows are padded to a multiple of this. OpenVINO keeps code and memory for every shape that it has met: with few
-shapes that stays small, however large the corpus."""
+_Aim = Literal["LATENCY", "THROUGHPUT"]
+
+_HINTS = {"bfloat16": "bf16", "float32": "f32"}
 
 
 def import_openvino() -> ModuleType:
@@ -47,54 +55,79 @@ class OpenVINORuntime:
     Args:
         folder: The bundle's folder.
         pad_id: Token id to pad with.
+        dtype: ``bfloat16``, ``float32``, or ``auto`` for bfloat16 where the CPU has it.
 
     Raises:
         BundleError: if the graph cannot be compiled.
+        InputError: if the CPU has no bfloat16 and it was asked for.
     """
 
-    def __init__(self, folder: Path, *, pad_id: int) -> None:
+    def __init__(self, folder: Path, *, pad_id: int, dtype: str = "auto") -> None:
         ov = import_openvino()
         self._pad_id = pad_id
-        core = ov.Core()
-        self.device = str(core.get_property("CPU", "FULL_DEVICE_NAME"))
-        try:
-            model = core.read_model(*read_graph(folder))
-            self._compiled: Any = core.compile_model(model, "CPU", {"PERFORMANCE_HINT": "LATENCY"})
-        except RuntimeError as error:
-            raise BundleError(f"{folder}: OpenVINO cannot use graph.xml; train the bundle anew.") from error
+        self._folder = folder
+        self._core = ov.Core()
+        self._graph, self._weights = read_graph(folder)
+        self.device = str(self._core.get_property("CPU", "FULL_DEVICE_NAME"))
+        if dtype == "bfloat16" and "BF16" not in self._core.get_property("CPU", "OPTIMIZATION_CAPABILITIES"):
+            raise InputError(f"This CPU ({self.device}) has no bfloat16; leave --dtype out, or use float32.")
+        self._hints = {"INFERENCE_PRECISION_HINT": _HINTS[dtype]} if dtype in _HINTS else {}
+        self._compiled: dict[_Aim, Any] = {}
+        self._compiling = threading.Lock()
 
     def logits(self, windows: Sequence[Sequence[int]]) -> npt.NDArray[np.float32]:
         """See `tl_classifier.runtimes.Runtime`. Windows of like length run together."""
-        order = sorted(range(len(windows)), key=lambda i: len(windows[i]))
-        rows: list[npt.NDArray[np.float32] | None] = [None] * len(windows)
-        request = self._compiled.create_infer_request()  # one a call: requests are not to be shared by threads
-        start = 0
-        while start < len(order):
-            stop = start + 1
-            while stop < len(order) and (stop + 1 - start) * _padded(len(windows[order[stop]])) <= BATCH_TOKENS:
-                stop += 1
-            batch = order[start:stop]
-            ids, mask = pad([windows[i] for i in batch], self._pad_id)
-            output = request.infer([ids, mask])[0]
-            for i, row in zip(batch, np.array(output, dtype=np.float32), strict=True):
-                rows[i] = row
-            start = stop
-        return np.stack([row for row in rows if row is not None])
+        if len(windows) == 1:
+            # A request of its own for each call: requests are not to be shared by threads.
+            output = self._compile("LATENCY").create_infer_request().infer([*pad(windows, self._pad_id)])[0]
+            return np.array(output, dtype=np.float32)
+        compiled = self._compile("THROUGHPUT")
+        cores = int(compiled.get_property("NUM_STREAMS"))
+        batches = plan([len(window) for window in windows], tokens=BATCH_TOKENS, parts=cores)
+        rows = np.concatenate(
+            list(self._run(compiled, [[windows[i] for i in batch] for batch in batches], ahead=cores))
+        )
+        logits = np.empty_like(rows)
+        logits[[i for batch in batches for i in batch]] = rows
+        return logits
 
+    def _run(
+        self, compiled: Any, batches: Sequence[Sequence[Sequence[int]]], *, ahead: int
+    ) -> Iterator[npt.NDArray[np.float32]]:
+        """Logits batch by batch, in order. Beside those that the cores are at, so many wait ready for them.
 
-def pad(windows: Sequence[Sequence[int]], pad_id: int) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
-    """Token ids and attention mask, each of shape (windows, length), int64; the length is a multiple of 16."""
-    longest = _padded(max(map(len, windows)))
-    ids = np.full((len(windows), longest), pad_id, dtype=np.int64)
-    mask = np.zeros((len(windows), longest), dtype=np.int64)
-    for row, window in enumerate(windows):
-        ids[row, : len(window)] = window
-        mask[row, : len(window)] = 1
-    return ids, mask
+        Without callbacks: a core would stand still until Python has time for them.
+        """
+        idle = [compiled.create_infer_request() for _ in range(min(2 * ahead, len(batches)))]
+        running: deque[Any] = deque()
+        for batch in batches:
+            if not idle:
+                request = running.popleft()
+                yield self._result(request)
+                idle.append(request)
+            request = idle.pop()
+            request.start_async([*pad(batch, self._pad_id)])
+            running.append(request)
+        yield from map(self._result, running)
 
+    @staticmethod
+    def _result(request: Any) -> npt.NDArray[np.float32]:
+        request.wait()
+        return np.array(request.get_output_tensor(0).data, dtype=np.float32)
 
-def _padded(length: int) -> int:
-    return -(-length // LENGTH_STEP) * LENGTH_STEP
+    def _compile(self, aim: _Aim) -> Any:
+        """The graph, compiled; it is kept."""
+        with self._compiling:
+            if aim not in self._compiled:
+                try:
+                    model = self._core.read_model(self._graph, self._weights)
+                    options = {"PERFORMANCE_HINT": aim, **self._hints}
+                    self._compiled[aim] = self._core.compile_model(model, "CPU", options)
+                except RuntimeError as error:
+                    raise BundleError(
+                        f"{self._folder}: OpenVINO cannot use graph.xml; train the bundle anew."
+                    ) from error
+            return self._compiled[aim]
 
 
 def read_graph(folder: Path) -> tuple[bytes, Any]:

@@ -1,0 +1,48 @@
+"""SetFit on the tasks of `benchmarks.few_shot`; run by it, with the Python of an environment that has `setfit`.
+
+PYTHON benchmarks/few_shot_setfit.py ENCODER < TASK.json > ANSWER.json
+
+The task has `texts` (trained on), `labels` (rows of 0 and 1), `exclusive`, `questions` (texts to be coded), `seed`. The
+answer has `given` (rows of 0 and 1 for the questions) and `seconds` of the training. Settings: SetFit's own defaults,
+20 pairs of each kind for each text, one epoch.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+import warnings
+
+import numpy as np
+
+
+def main() -> None:
+    """Answer one task."""
+    warnings.filterwarnings("ignore")
+    from datasets import Dataset
+    from setfit import SetFitModel, Trainer, TrainingArguments
+
+    task = json.load(sys.stdin)
+    labels = np.array(task["labels"], dtype=int)
+    options = {} if task["exclusive"] else {"multi_target_strategy": "one-vs-rest"}
+    train = {"text": task["texts"], "label": (labels.argmax(axis=1) if task["exclusive"] else labels).tolist()}
+    started = time.monotonic()
+    model = SetFitModel.from_pretrained(sys.argv[1], **options)
+    arguments = TrainingArguments(
+        num_iterations=20,
+        num_epochs=1,
+        seed=task["seed"],
+        report_to="none",
+        save_strategy="no",
+        show_progress_bar=False,
+    )
+    Trainer(model=model, args=arguments, train_dataset=Dataset.from_dict(train)).train()
+    seconds = time.monotonic() - started
+    found = np.asarray(model.predict(task["questions"], as_numpy=True))
+    given = np.eye(labels.shape[1], dtype=int)[found] if task["exclusive"] else found.astype(int)
+    print(json.dumps({"given": given.tolist(), "seconds": seconds}))
+
+
+if __name__ == "__main__":
+    main()
