@@ -24,6 +24,7 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from typer.testing import CliRunner
 
+from tests import transcript_files
 from tl_classifier.codebook import Code, Codebook, Dimension, Group
 from tl_classifier.commands import codebook as codebook_command
 from tl_classifier.commands import export as export_command
@@ -456,7 +457,37 @@ def test_codings_without_their_text_are_not_passed_over_in_silence(tmp_path: Pat
         read_project_codings(path, CODEBOOK, {"sitting": None})
     row = next(iter(read_turns(path)))
     assert isinstance(row, Unscorable)
-    assert "formatted document alone" in row.reason
+    assert "formatted document alone, without the plain text" in row.reason
+
+
+@pytest.mark.parametrize("ending", [".docx", ".odt", ".rtf"])
+def test_a_formatted_document_alone_is_read_and_its_text_goes_with_codings(tmp_path: Path, ending: str) -> None:
+    turns = (("P1", ("I dug a hole today, café.",)), ("P2", ("We sat.",)))
+    document = transcript_files.write(tmp_path, ending, turns)
+    closing = "</q:PlainTextSelection>"
+    xml = FOREIGN[: FOREIGN.index("<q:PlainTextSelection")] + FOREIGN[FOREIGN.rindex(closing) + len(closing) :]
+    xml = xml.replace(f'plainTextPath="internal://{guid(30)}.txt"', "").replace('.docx">', f'{ending}">')
+    path = pack(tmp_path / "a.qdpx", {"project.qde": xml, f"Sources/{guid(30)}{ending}": document.read_bytes()})
+    source = next(source for source in read_project(path).sources if source.name == "plot.docx")
+    assert source.text is not None and "I dug a hole today, café." in source.text
+    assert any("dug a hole" in row.text for row in read_turns(path) if isinstance(row, Excerpt))
+
+    begin = source.text.index("dug")
+    writer = ProjectWriter(read_project(path), created=NOON)
+    coder = writer.add_coder("somebody")
+    writer.add_coding(source.guid, begin, begin + 10, code=guid(11), coder=coder)
+    added = tmp_path / "added.qdpx"
+    writer.write(added)
+    again = next(source for source in read_project(added).sources if source.name == "plot.docx")
+    assert again.text == source.text
+    assert [again.text[s.start : s.end] for s in again.selections] == ["dug a hole"]
+
+
+def test_a_formatted_document_that_is_none_is_said(tmp_path: Path) -> None:
+    xml = FOREIGN.replace(f'plainTextPath="internal://{guid(30)}.txt"', "").replace("q:PlainTextSelection", "q:Other")
+    row = next(iter(read_turns(foreign(tmp_path / "a.qdpx", xml))))
+    assert isinstance(row, Unscorable)
+    assert "which cannot be read" in row.reason
 
 
 @pytest.mark.parametrize(

@@ -6,8 +6,9 @@ guids in braces, the folder of sources may be missing, and texts may stand in th
 
 from __future__ import annotations
 
+import tempfile
 from collections.abc import Iterator, Sequence
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 from tl_classifier.corpus.refi import archive, xmldoc
 from tl_classifier.corpus.refi.model import (
@@ -160,11 +161,44 @@ class _Reader:
         if node.get("plainTextPath"):
             return self._stored(node)
         if node.get("richTextPath"):
-            return None, "it is there as a formatted document alone, without its plain text"
+            return self._formatted(node)
         return None, "the project holds no text of it"
 
     def _stored(self, node: Node) -> tuple[str | None, str]:
-        place = node.get("plainTextPath")
+        data, problem = self._bytes(node.get("plainTextPath"))
+        if data is None:
+            return None, problem
+        encoding = "utf-16" if data.startswith((b"\xff\xfe", b"\xfe\xff")) else "utf-8-sig"
+        try:
+            return data.decode(encoding), ""
+        except UnicodeError:
+            return None, "its text is not UTF-8"
+
+    def _formatted(self, node: Node) -> tuple[str | None, str]:
+        """The words of a formatted document.
+
+        Selections count characters of the plain text, and two programs do not make quite the same one of a document:
+        where there are selections, ours is not put in the place of theirs.
+        """
+        from tl_classifier.corpus.documents import read_document  # reads projects, too
+
+        alone = "it is there as a formatted document alone"
+        if any(_selections(node)):
+            return None, f"{alone}, without the plain text that its selections count in"
+        place = node.get("richTextPath")
+        data, problem = self._bytes(place)
+        if data is None:
+            return None, problem
+        with tempfile.TemporaryDirectory() as folder:
+            copy = Path(folder) / f"text{PurePosixPath(place).suffix.lower()}"
+            copy.write_bytes(data)
+            try:
+                return well_formed(read_document(copy).text), ""
+            except InputError:
+                return None, f"{alone}, which cannot be read"
+
+    def _bytes(self, place: str) -> tuple[bytes | None, str]:
+        """A file of the project, or why it cannot be had."""
         if not place.casefold().startswith(_INTERNAL) and "://" in place:
             return None, "its text lies outside the project"
         name = place[len(_INTERNAL) :] if place.casefold().startswith(_INTERNAL) else place
@@ -177,12 +211,7 @@ class _Reader:
             raise InputError(
                 f"{self.archive.path} holds more than {MAX_TEXTS // 1_000_000} MB of text; split the project."
             )
-        data = self.archive.read(entry, max_bytes=MAX_TEXT)
-        encoding = "utf-16" if data.startswith((b"\xff\xfe", b"\xfe\xff")) else "utf-8-sig"
-        try:
-            return data.decode(encoding), ""
-        except UnicodeError:
-            return None, "its text is not UTF-8"
+        return self.archive.read(entry, max_bytes=MAX_TEXT), ""
 
     # --- selections
 

@@ -296,6 +296,10 @@ class ProjectWriter:
     def _add_selections(self, document: Document, nodes: dict[str, Node], guid: str, added: _Text) -> None:
         """Add selections to a source that is there; to one of them that is there, what is new in it."""
         source = nodes[guid]
+        if source.name == "TextSource" and source.first("PlainTextContent") is None and not source.get("plainTextPath"):
+            # A formatted document alone: the text that the selections count in goes with them.
+            content = element(source.prefix, "PlainTextContent", {}, text(added.text))
+            document.add(source, f"\n{content}", "PlainTextContent", _TEXT_SOURCE)
         for place in sorted(added.selections):
             selection = nodes.get(_selection_guid(guid, *place))
             if selection is None:
