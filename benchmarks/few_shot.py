@@ -66,35 +66,61 @@ class Task:
         return np.asarray(label_matrix(coded, self.codebook) > 0.5)
 
 
-def cered(folder: Path, per_code: int, seed: int) -> Task:
-    def read(part: str) -> list[tuple[str, str]]:
-        with (folder / f"{part}.tsv").open(encoding="utf-8", newline="") as file:
-            rows = list(csv.DictReader(file, delimiter="\t"))
-        return [(r["sentence"], r["y"]) for r in rows if np.mean(json.loads(r["confidence"])) >= LEAST_CONFIDENCE]
+@dataclass(frozen=True)
+class Sentence:
+    """A sentence of CEReD, in its surroundings, and its category."""
 
-    rows, questions = read("train"), read("val")
-    names = sorted({category for _, category in rows})
-    ids = {name: name.lower().replace(" ", "_") for name in names}
-    codes = [{"id": ids[name]} for name in names]
+    text: str
+    surroundings: str
+    category: str
+
+
+def read_cered(folder: Path, part: str) -> list[Sentence]:
+    """The sentences of a part, ``train`` or ``val``, of which the annotators were sure enough."""
+    with (folder / f"{part}.tsv").open(encoding="utf-8", newline="") as file:
+        rows = list(csv.DictReader(file, delimiter="\t"))
+    sure = [row for row in rows if np.mean(json.loads(row["confidence"])) >= LEAST_CONFIDENCE]
+    return [Sentence(row["sentence"], row["context"], row["y"]) for row in sure]
+
+
+def cered_task(examples: Sequence[Sentence], questions: Sequence[Sentence], *, context: bool = False) -> Task:
+    """CEReD's categories, one a sentence."""
+    ids = {name: name.lower().replace(" ", "_") for name in sorted({one.category for one in examples})}
     codebook = Codebook.from_dict(
         {
             "schema": 1,
             "name": "cered",
             "version": "1",
             "title": "CEReD",
-            "dimensions": [{"id": "category", "kind": "exclusive", "optional": False, "codes": codes}],
+            "dimensions": [
+                {
+                    "id": "category",
+                    "kind": "exclusive",
+                    "optional": False,
+                    "codes": [{"id": code} for code in ids.values()],
+                }
+            ],
         }
     )
+
+    def coded(sentences: Sequence[Sentence]) -> list[CodedExcerpt]:
+        return [
+            CodedExcerpt(Excerpt(s.text, context=s.surroundings if context else None), {"category": (ids[s.category],)})
+            for s in sentences
+        ]
+
+    return Task(codebook, coded(examples), coded(questions))
+
+
+def cered(folder: Path, per_code: int, seed: int) -> Task:
+    """As many sentences of each category, drawn at random."""
+    sentences = read_cered(folder, "train")
     rng = random.Random(seed)
     drawn = []
-    for name in names:
-        of_code = [row for row in rows if row[1] == name]
+    for name in sorted({one.category for one in sentences}):
+        of_code = [one for one in sentences if one.category == name]
         drawn += rng.sample(of_code, min(per_code, len(of_code)))
-
-    def coded(pairs: Sequence[tuple[str, str]]) -> list[CodedExcerpt]:
-        return [CodedExcerpt(Excerpt(text), {"category": (ids[name],)}) for text, name in pairs]
-
-    return Task(codebook, coded(drawn), coded(questions))
+    return cered_task(drawn, read_cered(folder, "val"))
 
 
 def stages(per_code: int, seed: int) -> Task:
@@ -137,8 +163,10 @@ def ours(task: Task, encoder: str, seed: int, contrast: Contrast) -> tuple[Bools
     return np.asarray(plain.decide(chances, task.codebook.dimensions[0])), seconds
 
 
-def setfit(task: Task, encoder: str, seed: int, python: str) -> tuple[Bools, float]:
+def setfit(task: Task, encoder: str, seed: int, python: str, pairs: int = 20) -> tuple[Bools, float]:
+    """SetFit's codes of the questions, from so many pairs of each kind for each example, and the seconds it learnt."""
     asked = {
+        "pairs": pairs,
         "texts": [one.excerpt.text for one in task.examples],
         "labels": task.labels(task.examples).astype(int).tolist(),
         "exclusive": task.exclusive,

@@ -2,9 +2,9 @@
 
 PYTHON benchmarks/few_shot_setfit.py ENCODER < TASK.json > ANSWER.json
 
-The task has `texts` (trained on), `labels` (rows of 0 and 1), `exclusive`, `questions` (texts to be coded), `seed`. The
-answer has `given` (rows of 0 and 1 for the questions) and `seconds` of the training. Settings: SetFit's own defaults,
-20 pairs of each kind for each text, one epoch.
+The task has `texts` (trained on), `labels` (rows of 0 and 1), `exclusive`, `questions` (texts to be coded), `seed`,
+`pairs` (of each kind for each text). The answer has `given` (rows of 0 and 1 for the questions) and `seconds` of the
+training. Settings: SetFit's own defaults, one epoch.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ def main() -> None:
     started = time.monotonic()
     model = SetFitModel.from_pretrained(sys.argv[1], **options)
     arguments = TrainingArguments(
-        num_iterations=20,
+        num_iterations=task["pairs"],
         num_epochs=1,
         seed=task["seed"],
         report_to="none",

@@ -151,6 +151,10 @@ class Connection:
         await self._reader.readexactly(int(length[1]) if length else 0)
         return int(head[9:12])
 
+    def ended(self) -> bool:
+        """Whether the server has hung up."""
+        return self._reader.at_eof()
+
     def close(self) -> None:
         """Hang up."""
         self._writer.close()
@@ -215,9 +219,13 @@ async def open_loop(port: int, requests: Iterator[bytes], *, rate: float, second
         nonlocal opened
         connection = None
         try:
-            if idle:
+            while idle and connection is None:
                 connection = idle.pop()
-            else:
+                if connection.ended():  # the server may hang up on who has asked nothing for long
+                    connection.close()
+                    opened -= 1
+                    connection = None
+            if connection is None:
                 opened += 1
                 connection = await Connection.open(port)
             status = await connection.ask(sent)

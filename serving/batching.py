@@ -4,6 +4,9 @@ The event loop puts requests in and awaits their predictions; two workers take b
 batch is tokenised and decoded while another is in the network. All hold the lock only for moments, so the loop never
 waits for the model.
 
+Overload: where more requests are refused than accepted, refusing them takes a part of the processor, so the same queue
+takes longer to be worked off. It is halved then, so that who is accepted waits about as long as at full load.
+
 How a batch is formed: requests take turns, one excerpt a turn, so that a small request need not wait until a large one
 is done; each request gives its excerpts shortest first. Which of a batch go through the network together is the
 runtime's business. Where both workers are idle, the one that gets a first excerpt waits a moment for company; under
@@ -24,6 +27,9 @@ from serving.metrics import Metrics
 from tl_classifier.excerpts import Excerpt, Prediction
 
 Predict = Callable[[Sequence[Excerpt]], list[Prediction]]
+
+OVERLOAD_PERIOD = 0.5
+"""Seconds after which it is judged anew whether there is overload."""
 
 
 class QueueFull(Exception):
@@ -67,13 +73,32 @@ _Batch = list[tuple[_Request, int]]
 _Outcome = tuple[_Request, int, Prediction | Exception]
 
 
+class _Overload:
+    """Whether, in the period before this one, more requests were refused than accepted."""
+
+    def __init__(self) -> None:
+        self.accepted = 0
+        self.refused = 0
+        self._began = time.monotonic()
+        self._before = False
+
+    def now(self) -> bool:
+        passed = time.monotonic() - self._began
+        if passed >= OVERLOAD_PERIOD:
+            # What happened long ago says nothing of now.
+            self._before = self.refused > self.accepted and passed < 2 * OVERLOAD_PERIOD
+            self.accepted = self.refused = 0
+            self._began += passed
+        return self._before
+
+
 class Batcher:
     """Scores the excerpts of many requests in common batches.
 
     Args:
         predict: Scores a batch, in its order; called from `workers` threads at a time.
         metrics: Told of waits, batches and inference times.
-        queue_requests: Most requests waiting or being scored.
+        queue_requests: Most requests waiting or being scored; half as many under overload.
         queue_excerpts: Most excerpts in them; a request of at most `batch_excerpts` is accepted beyond it, so that
             large ones cannot shut out small ones.
         batch_excerpts: Most excerpts in a batch.
@@ -111,6 +136,7 @@ class Batcher:
         ]
         self._scoring = 0  # how many of them are at a batch; guarded by _changed
         self._loop: asyncio.AbstractEventLoop | None = None
+        self._overload = _Overload()
         self.requests = 0
         """How many requests are waiting or being scored."""
         self.excerpts = 0
@@ -137,7 +163,9 @@ class Batcher:
         if not self.accepting:
             raise Closed
         large = excerpts > self._batch_excerpts
-        if self.requests >= self._queue_requests or (large and self.excerpts + excerpts > self._queue_excerpts):
+        most = math.ceil(self._queue_requests / 2) if self._overload.now() else self._queue_requests
+        if self.requests >= most or (large and self.excerpts + excerpts > self._queue_excerpts):
+            self._overload.refused += 1
             seconds = self._seconds_an_excerpt * self.excerpts
             raise QueueFull(min(max(math.ceil(seconds), 1), 60))
 
@@ -161,6 +189,7 @@ class Batcher:
             return []
         assert self._loop is not None
         request = _Request(excerpts, self._loop.create_future())
+        self._overload.accepted += not admitted
         self.requests += 1
         self.excerpts += len(excerpts)
         with self._changed:

@@ -72,7 +72,7 @@ def configure(app: ASGIApp, settings: Settings) -> uvicorn.Config:
         server_header=False,
         proxy_headers=False,
         ws="none",
-        timeout_keep_alive=30,
+        timeout_keep_alive=75,  # longer than the customary 60 of a proxy, which else asks where nobody listens any more
         timeout_graceful_shutdown=math.ceil(settings.request_seconds) + _GRACE,
     )
 

@@ -70,7 +70,7 @@ class Settings(BaseSettings):
         max_excerpts: Most excerpts in a request.
         max_characters: Longest excerpt, in Unicode code points.
         queue_requests: Most requests that wait or are being scored; more are refused at once. Few: who waits in a
-            long queue waits long, and whoever is refused can come back.
+            long queue waits long, and whoever is refused can come back. Half as many while most are refused.
         queue_excerpts: Most excerpts in these requests; a request of no more than one batch is let in beyond it.
         max_streams: Most streams at a time; more are refused at once.
         max_line_bytes: Longest line of a stream; a stream holds little more than twice that, however long it is.

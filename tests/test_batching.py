@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import math
 import time
 from collections.abc import AsyncIterator
@@ -14,7 +15,7 @@ from hypothesis import given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
-from serving.batching import Batcher, Closed, QueueFull
+from serving.batching import OVERLOAD_PERIOD, Batcher, Closed, QueueFull
 from serving.metrics import Metrics
 from tests.serving_helpers import FakeClassifier, soon
 from tl_classifier.excerpts import Excerpt, Prediction
@@ -244,6 +245,45 @@ def test_a_full_queue_refuses_at_once_and_says_when_to_come_back() -> None:
 
     asyncio.run(run())
     assert ["too much"] not in model.batches
+
+
+def test_under_overload_the_queue_is_halved_until_it_is_over() -> None:
+    model = FakeClassifier()
+
+    async def places(batcher: Batcher) -> int:
+        """How many are accepted while nothing is scored."""
+        model.batches.clear()
+        tasks = [await hold(batcher, model)]
+        with contextlib.suppress(QueueFull):
+            while True:
+                batcher.check()
+                tasks.append(asyncio.ensure_future(batcher.predict(excerpts("next"))))
+                await asyncio.sleep(0)
+        model.gate.set()
+        await asyncio.gather(*tasks)
+        return len(tasks)
+
+    async def run() -> list[int]:
+        async with batching(model, queue_requests=6) as batcher:
+            found = [await places(batcher)]
+            tasks = [await hold_again(batcher)]
+            tasks += [asyncio.ensure_future(batcher.predict(excerpts("next"))) for _ in range(5)]
+            await asyncio.sleep(0)
+            for _ in range(20):
+                with pytest.raises(QueueFull):
+                    batcher.check()
+            model.gate.set()
+            await asyncio.gather(*tasks)
+            await asyncio.sleep(1.1 * OVERLOAD_PERIOD)
+            found.append(await places(batcher))
+            await asyncio.sleep(1.1 * OVERLOAD_PERIOD)
+            return [*found, await places(batcher)]
+
+    async def hold_again(batcher: Batcher) -> asyncio.Task[list[Prediction]]:
+        model.batches.clear()
+        return await hold(batcher, model)
+
+    assert asyncio.run(run()) == [6, 3, 6]
 
 
 def test_large_requests_are_bounded_in_excerpts_and_leave_room_for_small_ones() -> None:
