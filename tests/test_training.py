@@ -19,6 +19,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from transformers import EvalPrediction
 
 from tl_classifier import Codebook, CodedExcerpt, Excerpt, InputError, TrainingError
 from tl_classifier.bundle import Bundle
@@ -31,7 +32,7 @@ from training.presets import Recipe
 from training.run import Job, train
 from training.splitting import split
 from training.taught import taught_by, taught_by_file, write
-from training.trainer import Options
+from training.trainer import Options, scorer
 
 STAGES = Codebook.default().dimension("stage").code_ids
 
@@ -342,6 +343,17 @@ def test_what_is_accepted_is_kept_with_the_decoding() -> None:
         again.review([], codebook, 0.5)
     with pytest.raises(InputError, match="train it anew"):
         Decoding.uncalibrated(codebook).review([], codebook, 0.9)
+
+
+def test_an_epoch_is_scored_by_what_exclusive_codes_are_beside_each_other() -> None:
+    dimension = {"id": "kind", "kind": "exclusive", "optional": False, "codes": [{"id": "a"}, {"id": "b"}]}
+    codebook = Codebook.from_dict({"schema": 1, "name": "n", "version": "1", "title": "t", "dimensions": [dimension]})
+    labels = np.array([[1, 0], [0, 1], [1, 0], [0, 1]], dtype=np.float32)
+    right = np.array([[2, 1], [1, 2], [2, 1], [1, 2]], dtype=np.float32)
+    level = np.array([[-9], [9], [5], [-5]], dtype=np.float32)  # one for all codes of an excerpt: it decides nothing
+    score = scorer(codebook)
+    assert score(EvalPrediction(right + level, labels)) == {"mean_average_precision": 1.0}
+    assert score(EvalPrediction(right[::-1] + level, labels))["mean_average_precision"] < 0.8
 
 
 def test_labels_tell_none_from_not_coded() -> None:

@@ -26,6 +26,7 @@ from transformers.trainer_callback import PrinterCallback
 from transformers.trainer_utils import get_last_checkpoint
 
 from tl_classifier.codebook import Codebook
+from tl_classifier.decoding import Decoding
 from training.adapters import Adapters
 from training.data import collator
 from training.interrupting import stopping
@@ -266,16 +267,20 @@ def _depth(name: str, layers: int) -> int:
 def scorer(codebook: Codebook) -> Callable[[Any], dict[str, float]]:
     """The Trainer's `compute_metrics`: average precision, mean over the codes that occur; it needs no threshold."""
 
+    plain = Decoding.uncalibrated(codebook)
+
     def score(evaluation: Any) -> dict[str, float]:
         logits, labels = np.asarray(evaluation.predictions), np.asarray(evaluation.label_ids)
         values = []
         for dimension in codebook.dimensions:
             part = codebook.slices[dimension.id]
             coded = ~np.isnan(labels[:, part]).any(axis=1)
-            for i in range(part.start, part.start + len(dimension.codes)):
-                truth = labels[coded, i] > 0.5
+            # Logits of exclusive codes mean something beside each other alone; excerpts are compared by probability.
+            chances = plain.dimensions[dimension.id].probabilities(logits[coded, part], dimension)
+            for i in range(len(dimension.codes)):
+                truth = labels[coded, part.start + i] > 0.5
                 if truth.any():
-                    values.append(average_precision_score(truth, logits[coded, i]))
+                    values.append(average_precision_score(truth, chances[:, i]))
         return {"mean_average_precision": float(np.mean(values)) if values else 0.0}
 
     return score
