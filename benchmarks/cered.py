@@ -36,7 +36,7 @@ HELD_OUT = 0.1
 PAIRS = 2
 
 
-def ours(task: Task, preset: str, changes: dict[str, int]) -> tuple[Bools, float]:
+def ours(task: Task, preset: str, changes: dict[str, int | float]) -> tuple[Bools, float]:
     """Codes of the questions, shape (questions, codes), and the seconds of the training."""
     started = time.monotonic()
     order = np.random.default_rng(0).permutation(len(task.examples))
@@ -72,9 +72,12 @@ def main() -> None:
     parser.add_argument("--only", nargs="+", choices=["small", "accurate"], default=["small", "accurate"])
     parser.add_argument("--contexts", nargs="+", choices=["without", "with"], default=["without", "with"])
     parser.add_argument("--epochs", type=int)
+    parser.add_argument("--patience", type=int)
+    parser.add_argument("--learning-rate", type=float)
     parser.add_argument("--seed", type=int, default=13)
     given = parser.parse_args()
-    changes = {name: value for name in ("epochs", "seed") if (value := getattr(given, name)) is not None}
+    names = ("epochs", "patience", "learning_rate", "seed")
+    changes = {name: value for name in names if (value := getattr(given, name)) is not None}
     examples, questions = (read_cered(given.cered, part) for part in ("train", "val"))
     table = Table(
         "trained",

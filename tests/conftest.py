@@ -11,7 +11,8 @@ from hypothesis import settings
 
 os.environ["HF_HUB_OFFLINE"] = "1"
 os.environ["TOKENIZERS_PARALLELISM"] = "false"
-os.environ["TLC_MODELS"] = tempfile.mkdtemp(prefix="tlc-models-")  # the user's own models are no business of tests
+_models = tempfile.TemporaryDirectory(prefix="tlc-models-")  # the user's own models are no business of tests
+os.environ["TLC_MODELS"] = _models.name
 
 # Machines are noisy: a slow example is no failure.
 settings.register_profile("default", deadline=None)

@@ -1,8 +1,8 @@
 """Real texts that the project ships codes for, and never the words: the user's own copy of them is joined to the codes.
 
 CEReD (Štefánik and Nehyba 2021, doi 11372/LRT-3573, CC BY 4.0): passages of student teachers' diaries on their teaching
-practice, in English translation, coded for this project with its codebook by two coders, large language models, each a
-part of its own. Most passages carry nothing, as in life. They are the column `context` of CEReD's ``train.tsv``.
+practice, in English translation, coded for this project with its codebook by three coders, large language models, each
+a part of its own. Most passages carry nothing, as in life. They are the column `context` of CEReD's ``train.tsv``.
 """
 
 from __future__ import annotations
@@ -28,7 +28,11 @@ REAL_VALIDATION = "real-validation"
 """Name of the part that is held out."""
 
 MAX_BYTES = 100_000_000
-_CERED_CODES = {"cered_codes.tsv": "CEReD passages, first coder", "cered_codes_2.tsv": "CEReD passages, second coder"}
+_CERED_CODES = {
+    "cered_codes.tsv": "CEReD passages, first coder",
+    "cered_codes_2.tsv": "CEReD passages, second coder",
+    "cered_codes_3.tsv": "CEReD passages, third coder",
+}
 """Files of codes and whose they are; what is held out is the first coder's."""
 
 

@@ -265,8 +265,11 @@ def _depth(name: str, layers: int) -> int:
 
 
 def scorer(codebook: Codebook) -> Callable[[Any], dict[str, float]]:
-    """The Trainer's `compute_metrics`: average precision, mean over the codes that occur; it needs no threshold."""
+    """The Trainer's `compute_metrics`: average precision, which needs no threshold.
 
+    It is the mean over the codes that occur. Of exclusive codes, of which some are often so rare that a handful decides,
+    all decisions (excerpt and code) are judged together, and count as one code.
+    """
     plain = Decoding.uncalibrated(codebook)
 
     def score(evaluation: Any) -> dict[str, float]:
@@ -275,12 +278,13 @@ def scorer(codebook: Codebook) -> Callable[[Any], dict[str, float]]:
         for dimension in codebook.dimensions:
             part = codebook.slices[dimension.id]
             coded = ~np.isnan(labels[:, part]).any(axis=1)
-            # Logits of exclusive codes mean something beside each other alone; excerpts are compared by probability.
+            truth = labels[coded, part] > 0.5
             chances = plain.dimensions[dimension.id].probabilities(logits[coded, part], dimension)
-            for i in range(len(dimension.codes)):
-                truth = labels[coded, part.start + i] > 0.5
-                if truth.any():
-                    values.append(average_precision_score(truth, chances[:, i]))
+            if dimension.exclusive:
+                truth, chances = truth.reshape(-1, 1), chances.reshape(-1, 1)
+            else:
+                truth = truth[:, : len(dimension.codes)]
+            values += [average_precision_score(truth[:, i], chances[:, i]) for i in np.flatnonzero(truth.any(axis=0))]
         return {"mean_average_precision": float(np.mean(values)) if values else 0.0}
 
     return score
