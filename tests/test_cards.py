@@ -18,11 +18,14 @@ from typing import Any
 import numpy as np
 import pytest
 import yaml
+from safetensors.numpy import load_file
 
+from tests.tiny import make_bundle
 from tl_classifier import Classifier, Codebook, CodedExcerpt, Excerpt, InputError, Prediction, TrainingError
 from tl_classifier.bundle import Bundle, write_manifest
 from tl_classifier.evidence import with_evidence
 from tl_classifier.likeness import features, near_duplicates
+from training.averaging import average
 from training.cards import model_card
 from training.data import fingerprint, load_corpus
 from training.difficulties import outcomes, read_difficult
@@ -427,3 +430,29 @@ def test_what_cannot_be_examined_anew_is_left_alone(
     with pytest.raises(TrainingError, match=words):
         recard(trained, real=real)
     assert (trained / "bundle.json").read_bytes() == before
+
+
+def test_an_average_is_one_model_of_the_mean_weights(trained: Path, tiny_encoder: Path, tmp_path: Path) -> None:
+    other = make_bundle(tmp_path / "other", tiny_encoder, seed=1)
+    write_manifest(other, {**Bundle.open(trained).manifest, "version": "2"})
+    average([trained, other], tmp_path / "mean", name="both")
+    bundle = Bundle.open(tmp_path / "mean")
+    assert bundle.manifest["averaged"] == ["tiny@1", "tiny@2"] and bundle.name == "both"
+    heads = [load_file(folder / "heads.safetensors") for folder in (trained, other, bundle.path)]
+    for key, found in heads[2].items():
+        first, second = (part[key].astype(np.float32) for part in heads[:2])
+        assert not np.allclose(first, second)
+        np.testing.assert_allclose(found.astype(np.float32), (first + second) / 2, atol=2e-3)
+    assert bundle.manifest["metrics"]["unseen"].keys() >= {MODEL}  # of the mean, not of either
+    assert "the mean of those of tiny@1 and tiny@2" in (bundle.path / "README.md").read_text("utf-8")
+    assert sorted(path.name for path in tmp_path.iterdir() if path.name.startswith(".")) == []
+
+
+def test_what_does_not_go_together_is_not_averaged(trained: Path, tmp_path: Path) -> None:
+    other = tmp_path / "other"
+    shutil.copytree(trained, other)
+    write_manifest(other, {**Bundle.open(trained).manifest, "base_model": {"name": "another", "sha256": "11"}})
+    for folders, words in (([trained], "two bundles or more"), ([trained, other], "differ in their base model")):
+        with pytest.raises(TrainingError, match=words):
+            average(folders, tmp_path / "mean")
+    assert not (tmp_path / "mean").exists()

@@ -78,6 +78,7 @@ def _how_it_was_made(manifest: Mapping[str, Any]) -> list[str]:
         f"- Base model: {manifest['base_model']['name']} (weights sha256 `{manifest['base_model']['sha256']}`); mean "
         "pooling over tokens, one linear head a dimension.\n"
         + _teacher(manifest)
+        + _averaged(manifest)
         + f"- Data: {data['description']} Fingerprint `{data['fingerprint']}`; {data['train']} excerpts to train on"
         + (f" and {data['rehearsed']} of the shipped corpus, so as not to forget it" if data.get("rehearsed") else "")
         + f", {data['validation']} to stop, calibrate and set thresholds with.\n"
@@ -209,6 +210,15 @@ def _teacher(manifest: Mapping[str, Any]) -> str:
     return (
         f"- Teacher: {teacher['name']} (weights sha256 `{teacher['sha256']}`), fine-tuned first on the same data; half "
         "of what this model was taught are the teacher's probabilities.\n"
+    )
+
+
+def _averaged(manifest: Mapping[str, Any]) -> str:
+    if not manifest.get("averaged"):
+        return ""
+    return (
+        f"- Its weights are the mean of those of {' and '.join(manifest['averaged'])}; data, teacher and training are "
+        "given for the last of them.\n"
     )
 
 

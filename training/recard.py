@@ -54,7 +54,7 @@ def recard(
     """
     bundle = Bundle.open(folder)
     classifier = Classifier.load(folder)
-    data = _data(bundle, real)
+    data = data_of(bundle, real)
     say("Training the baselines.")
     fitted = baselines(data.train, data.validation, bundle.codebook, _embed(bundle), data.weights)
     compared = beside(fitted, data.held_out, bundle.codebook)
@@ -73,7 +73,7 @@ def recard(
         replace_folder(new, folder.resolve())
 
 
-def _data(bundle: Bundle, real: Sequence[str]) -> Data:
+def data_of(bundle: Bundle, real: Sequence[str]) -> Data:
     """What the bundle was trained, calibrated and evaluated with."""
     about: Mapping[str, Any] = bundle.manifest.get("data") or {}
     if not about.get("with_corpus") or OWN in about.get("held_out", {}):

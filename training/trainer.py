@@ -267,8 +267,8 @@ def _depth(name: str, layers: int) -> int:
 def scorer(codebook: Codebook) -> Callable[[Any], dict[str, float]]:
     """The Trainer's `compute_metrics`: average precision, which needs no threshold.
 
-    It is the mean over the codes that occur. Of exclusive codes, of which some are often so rare that a handful decides,
-    all decisions (excerpt and code) are judged together, and count as one code.
+    It is the mean over the codes that occur. Of exclusive codes, of which some are often so rare that a handful of
+    excerpts decides, all decisions (excerpt and code) are judged together, and count as one code.
     """
     plain = Decoding.uncalibrated(codebook)
 
