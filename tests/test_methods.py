@@ -27,7 +27,7 @@ from training.adapters import Adapters
 from training.bases import find_base
 from training.data import label_matrix, to_dataset
 from training.fewshot import Contrast, contrast, fit_few, likeness
-from training.fitting import start
+from training.fitting import plan, start
 from training.heads import fit_heads, refit_heads
 from training.job import Job
 from training.methods import ADAPTERS_FROM, FEW_PER_CODE, FULL_FROM, Asked, Method, choose
@@ -176,6 +176,17 @@ def test_what_is_refined_is_the_champion_if_it_has_the_codebook(tiny_encoder: Pa
     assert refinable(SHIPPED, str(tiny_encoder), registry) is None
 
 
+def test_a_recipe_knows_what_suits_the_users_data_alone(tiny_encoder: Path, tmp_path: Path) -> None:
+    job = Job([], tmp_path / "model", SMALL_ALONE, Codebook.default(), base=str(tiny_encoder), changes={"seed": 7})
+    choice = choose("full", [], job.codebook, more=False, refinable=False)
+    assert SMALL_ALONE.own is not None and SMALL_ALONE.own != SMALL_ALONE.options
+    assert plan(job, choice, None).options == replace(SMALL_ALONE.own, seed=7)
+    for more in (replace(job, with_corpus=True), replace(job, real=["cered=train.tsv"])):
+        assert plan(more, choice, None).options == replace(SMALL_ALONE.options, seed=7)
+    without = replace(job, recipe=replace(SMALL_ALONE, own=None))
+    assert plan(without, choice, None).options == replace(SMALL_ALONE.options, seed=7)
+
+
 def test_rehearsal_is_bounded_and_not_of_the_new() -> None:
     few = rehearsed(stages(10, 1), SHIPPED, seed=1)
     assert len(few) == 10 * PER_NEW
@@ -247,6 +258,13 @@ def test_a_few_examples_teach(new_network: Network, step: str) -> None:
         done = fit_few(new_network, excerpts, labels(new_network, learnt), Contrast(steps=30, learning_rate=1e-3))
         assert done == {"steps": 30, "interrupted": False}
     assert accuracy(new_network, others) > 0.9
+
+
+def test_each_of_many_examples_is_contrasted_often_enough(new_network: Network) -> None:
+    learnt = moods(48, seed=1)
+    options = Contrast(steps=2, passes=3, batch=10)
+    done = fit_few(new_network, [one.excerpt for one in learnt], labels(new_network, learnt), options)
+    assert done["steps"] == 15  # 144 excerpts, ten a batch
 
 
 def test_heads_that_know_something_move_no_further_than_examples_call_for(new_network: Network) -> None:

@@ -11,7 +11,8 @@ With several codes to an excerpt, two excerpts are alike by the share of their c
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+import math
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -37,7 +38,8 @@ class Contrast:
     """How to tune an encoder by contrast.
 
     Attributes:
-        steps: Batches.
+        steps: Batches, at the least.
+        passes: How often each excerpt is seen, at the least.
         batch: Excerpts a batch.
         learning_rate: Highest; reached after a tenth of the steps, then falling to zero.
         temperature: What differences of cosine are divided by: the lower, the more do near misses count.
@@ -46,6 +48,7 @@ class Contrast:
     """
 
     steps: int = 120
+    passes: int = 15
     batch: int = 32
     learning_rate: float = 1e-4
     temperature: float = 0.1
@@ -87,10 +90,11 @@ def fit_few(
     words = {id(parameter) for parameter in model.encoder.get_input_embeddings().parameters()}
     parameters = [parameter for parameter in model.encoder.parameters() if id(parameter) not in words]
     model.encoder.get_input_embeddings().requires_grad_(False)
-    optimizer = torch.optim.AdamW(parameters, lr=options.learning_rate, weight_decay=0.01)
-    rise = max(1, options.steps // 10)
+    optimizer = torch.optim.AdamW(parameters, lr=options.learning_rate, weight_decay=0.01, fused=True)
+    batches = _batches(len(excerpts), options)
+    rise = max(1, len(batches) // 10)
     schedule = torch.optim.lr_scheduler.LambdaLR(
-        optimizer, lambda step: min(1.0, (step + 1) / rise) * (1 - step / options.steps)
+        optimizer, lambda step: min(1.0, (step + 1) / rise) * (1 - step / len(batches))
     )
     done = 0
     console = Console(stderr=True)
@@ -105,9 +109,9 @@ def fit_few(
         trained_attention(model),
         Progress(*columns, console=console, disable=quiet) as progress,
     ):
-        task = progress.add_task("", total=options.steps)
+        task = progress.add_task("", total=len(batches))
         model.train()
-        for batch in _batches(len(excerpts), options):
+        for batch in batches:
             if asked():
                 break
             ids, mask = (torch.from_numpy(array).to(device) for array in pad([first[i] for i in batch], network.pad_id))
@@ -173,14 +177,16 @@ def contrast(features: Tensor, alike: Tensor, temperature: float) -> Tensor:
     return mean
 
 
-def _batches(count: int, options: Contrast) -> Iterator[npt.NDArray[np.int64]]:
-    """Rows of `options.steps` batches: every excerpt once before any comes again."""
+def _batches(count: int, options: Contrast) -> list[npt.NDArray[np.int64]]:
+    """Rows of each batch: every excerpt once before any comes again."""
     rng = np.random.default_rng(options.seed)
     size = min(options.batch, count)
     left: npt.NDArray[np.int64] = np.empty(0, dtype=np.int64)
-    for _ in range(options.steps):
+    batches = []
+    for _ in range(max(options.steps, math.ceil(options.passes * count / size))):
         if len(left) < size:
             again = rng.permutation(np.setdiff1d(np.arange(count), left))
             left = np.concatenate([left, again])
-        yield left[:size]
+        batches.append(left[:size])
         left = left[size:]
+    return batches

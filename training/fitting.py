@@ -95,7 +95,9 @@ def plan(job: Job, choice: Choice, refined: Base | None) -> Plan:
         base = find_base(job.base or job.recipe.base)
     if method == "full":
         teacher = find_base(job.recipe.teacher.base) if job.recipe.teacher is not None else None
-        return Plan(choice, base, _changed(job.recipe.options, job.changes, method), teacher)
+        alone = not (job.with_corpus or job.real)
+        options = job.recipe.own if alone and job.recipe.own is not None else job.recipe.options
+        return Plan(choice, base, _changed(options, job.changes, method), teacher)
     defaults: Mapping[str, AnyOptions] = {"heads": Heads(), "few-shot": Contrast(), "adapters": ADAPTERS}
     return Plan(choice, base, _changed(defaults[method], job.changes, method))
 

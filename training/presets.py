@@ -19,19 +19,22 @@ class Recipe:
             what the model is taught; None for no such model.
         taught: Whether the probabilities that a larger model gave the shipped corpus take that place
             (`training.taught`); they help only where the shipped corpus is trained on.
+        own: How to train it where the user's data is all there is, and neither a teacher's word nor the corpus's size
+            keeps it from learning that by heart; None for as with the shipped corpus.
     """
 
     base: str
     options: Options
     teacher: Recipe | None = None
     taught: bool = False
+    own: Options | None = None
 
 
 ACCURATE = Recipe(
     LARGE,
     Options(epochs=4, learning_rate=6e-5, joins=0, frozen_words=True, frozen_layers=3),
 )
-SMALL_ALONE = Recipe(SMALL, Options(epochs=10), taught=True)
+SMALL_ALONE = Recipe(SMALL, Options(epochs=10), taught=True, own=Options(epochs=10, learning_rate=1e-4))
 DISTILLED = Recipe(SMALL, Options(), teacher=ACCURATE)
 
 PRESETS = {"small": SMALL_ALONE, "distilled": DISTILLED, "accurate": ACCURATE}

@@ -158,7 +158,7 @@ def fit(
             alone=options.alone,
             seed=options.seed,
         ),
-        optimizers=(torch.optim.AdamW(parameter_groups(model, options), lr=options.learning_rate), None),
+        optimizers=(torch.optim.AdamW(parameter_groups(model, options), lr=options.learning_rate, fused=True), None),
         compute_metrics=scorer(model.codebook),
         callbacks=[EarlyStoppingCallback(options.patience)],
     )
