@@ -1,6 +1,6 @@
 """A codebook of one's own, at full size: CEReD's nine exclusive categories, beside SetFit on the same encoder.
 
-python -m benchmarks.cered CERED [--setfit PYTHON] [--only small] [--context] [--epochs N]
+python -m benchmarks.cered CERED [--setfit PYTHON] [--only small accurate] [--contexts without with] [--epochs N]
 
 CERED is the folder with train.tsv and val.tsv of CEReD's English part. All sentences of train.tsv of which its
 annotators were sure enough are learnt from, a tenth of them held out to stop and to calibrate; those of val.tsv are
@@ -69,7 +69,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("cered", type=Path, help="folder with train.tsv and val.tsv")
     parser.add_argument("--setfit", metavar="PYTHON", help="Python of an environment with setfit")
-    parser.add_argument("--only", nargs="+", choices=["small", "accurate"], default=["small", "accurate"])
+    parser.add_argument("--only", nargs="*", choices=["small", "accurate"], default=["small", "accurate"])
     parser.add_argument("--contexts", nargs="+", choices=["without", "with"], default=["without", "with"])
     parser.add_argument("--epochs", type=int)
     parser.add_argument("--patience", type=int)
@@ -101,7 +101,8 @@ def main() -> None:
             add(f"ours, --preset {preset}", context, task, *ours(task, preset, changes))
     if given.setfit:
         task = cered_task(examples, questions)
-        add("SetFit, small encoder", "without", task, *setfit(task, SMALL, given.seed, given.setfit, PAIRS))
+        codes, _, elapsed = setfit(task, SMALL, given.seed, given.setfit, PAIRS)
+        add("SetFit, small encoder", "without", task, codes, elapsed)
     Console(width=120).print(table)
 
 

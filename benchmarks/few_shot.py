@@ -164,8 +164,9 @@ def ours(task: Task, encoder: str, seed: int, contrast: Contrast) -> tuple[Bools
     return np.asarray(plain.decide(chances, task.codebook.dimensions[0])), seconds
 
 
-def setfit(task: Task, encoder: str, seed: int, python: str, pairs: int = 20) -> tuple[Bools, float]:
-    """SetFit's codes, from so many pairs of each kind for each example, and the processor's seconds it learnt."""
+def setfit(task: Task, encoder: str, seed: int, python: str, pairs: int = 20) -> tuple[Bools, float, float]:
+    """SetFit's codes, from so many pairs of each kind for each example, and how long it learnt: seconds of all cores
+    together, and seconds by the clock."""
     asked = {
         "pairs": pairs,
         "texts": [one.excerpt.text for one in task.examples],
@@ -180,7 +181,7 @@ def setfit(task: Task, encoder: str, seed: int, python: str, pairs: int = 20) ->
     if done.returncode:
         sys.exit(done.stderr)
     answer = json.loads(done.stdout.splitlines()[-1])
-    return np.array(answer["given"], dtype=bool), float(answer["seconds"])
+    return np.array(answer["given"], dtype=bool), float(answer["seconds"]), float(answer["elapsed"])
 
 
 def macro_f1(truth: Bools, given: Bools) -> float:
@@ -211,11 +212,11 @@ def main() -> None:
             for seed in range(given.seeds):
                 task = cered(given.cered, per_code, seed) if name == "cered" else stages(per_code, seed)
                 truth = task.labels(task.questions)
-                coders = {"ours": lambda task=task, seed=seed: ours(task, given.encoder, seed, contrast)}
-                if given.setfit:
-                    coders["setfit"] = lambda task=task, seed=seed: setfit(task, given.encoder, seed, given.setfit)
-                for who, code in coders.items():
-                    codes, seconds = code()
+                for who in ("ours", "setfit") if given.setfit else ("ours",):
+                    if who == "ours":
+                        codes, seconds = ours(task, given.encoder, seed, contrast)
+                    else:
+                        codes, seconds, _ = setfit(task, given.encoder, seed, given.setfit)
                     found[who].append((macro_f1(truth, codes), seconds))
                     print(
                         f"{name} {per_code} seed {seed} {who}: {found[who][-1][0]:.3f} in {seconds:.0f} s", flush=True

@@ -80,8 +80,8 @@ def trained(network: Network, learnt: Part, validation: Part, held_out: dict[str
 def promoted(champion: Trained, challenger: Trained, held_out: dict[str, Part]) -> tuple[bool, str]:
     comparisons = []
     for name, of in held_out.items():
-        codings = [one.decoding.predictions(one.logits[name], CODEBOOK, "m") for one in (champion, challenger)]
-        comparisons.append(compare(name, *codings, of.coded, CODEBOOK.dimensions))
+        before, after = (one.decoding.predictions(one.logits[name], CODEBOOK, "m") for one in (champion, challenger))
+        comparisons.append(compare(name, before, after, of.coded, CODEBOOK.dimensions))
     decision = decide("auto", comparisons)
     return decision.promote, decision.why
 

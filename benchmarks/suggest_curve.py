@@ -92,7 +92,7 @@ def curve(
 ) -> list[float]:
     """Macro-F1 at each of `sizes`; the first excerpts are drawn at random."""
     labels = labels_of(pool)
-    coded = AtRandom(seed).choose(_pool(pool, range(len(pool)), labels * 0.5), sizes[0])
+    coded = AtRandom(seed).choose(_pool(pool, range(len(pool)), labels.astype(np.float64) * 0.5), sizes[0])
     found = []
     for size, following in zip(sizes, [*sizes[1:], None], strict=True):
         assert len(coded) == size

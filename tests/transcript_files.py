@@ -153,7 +153,7 @@ Cells = list[list[str | int | None]]
 
 def _rows(interview: Interview) -> Cells:
     """A row a turn; a table is not cut."""
-    rows = [[who, number, "\n".join(said)] for number, (who, said) in enumerate(interview, start=1)]
+    rows: Cells = [[who, number, "\n".join(said)] for number, (who, said) in enumerate(interview, start=1)]
     return [["speaker", "turn", "text"], *rows]
 
 
@@ -166,8 +166,9 @@ def _xlsx(path: Path, interview: Interview) -> None:
     import openpyxl
 
     book = openpyxl.Workbook()
+    sheet = book.worksheets[0]
     for row in _rows(interview):
-        book.active.append(row)
+        sheet.append(row)
     book.save(path)
 
 
