@@ -3,8 +3,9 @@
 PYTHON benchmarks/few_shot_setfit.py ENCODER < TASK.json > ANSWER.json
 
 The task has `texts` (trained on), `labels` (rows of 0 and 1), `exclusive`, `questions` (texts to be coded), `seed`,
-`pairs` (of each kind for each text). The answer has `given` (rows of 0 and 1 for the questions), `seconds` of the
-processor in training and `elapsed` seconds by the clock. Settings: SetFit's own defaults, one epoch.
+`pairs` (of each kind for each text). The answer has `given` (rows of 0 and 1 for the questions),
+`chances` (rows of probabilities), `seconds` of the processor in training and `elapsed` seconds by the clock. Settings:
+SetFit's own defaults, one epoch.
 """
 
 from __future__ import annotations
@@ -41,7 +42,8 @@ def main() -> None:
     seconds, elapsed = time.process_time() - started, time.monotonic() - began
     found = np.asarray(model.predict(task["questions"], as_numpy=True))
     given = np.eye(labels.shape[1], dtype=int)[found] if task["exclusive"] else found.astype(int)
-    print(json.dumps({"given": given.tolist(), "seconds": seconds, "elapsed": elapsed}))
+    chances = np.asarray(model.predict_proba(task["questions"], as_numpy=True))
+    print(json.dumps({"chances": chances.tolist(), "given": given.tolist(), "seconds": seconds, "elapsed": elapsed}))
 
 
 if __name__ == "__main__":
