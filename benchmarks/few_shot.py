@@ -8,10 +8,10 @@ corpus: stages, of which an excerpt has several or none, in interviews of the se
 six in ten of its documents until every stage has so many, with as many excerpts without any, and the other documents
 are coded. PYTHON is that of an environment with `setfit`; without it, SetFit is left out.
 
-Both learn from all examples, and nothing is held out for thresholds: where there may be several codes, one is given from
-where the expected F1 over the questions is highest. SetFit's own threshold, 0.5, would give hardly any; what comes of it
-is printed, too. Times are the processor's, of all cores together, since the larger tasks take long and machines have
-other things to do.
+Both learn from all examples, and nothing is held out for thresholds: where there may be several codes, one is given
+from where the expected F1 over the questions is highest. SetFit's own threshold, 0.5, would give hardly any; what
+comes of it is printed, too. Times are the processor's, of all cores together, since the larger tasks take long and
+machines have other things to do.
 """
 
 from __future__ import annotations
