@@ -344,6 +344,7 @@ DOCUMENTS = {
     "validation": ["exa-08"],
     "test": ["exa-05", "exn-01"],
     "unseen": ["exe-01"],
+    "ordinary": ["oth-09"],
 }
 
 

@@ -16,7 +16,7 @@ from training.real import CODES, read_real
 def ids(*names: str) -> list[str]:
     """Ids of the passages in some files of codes; in all that are trained on, if none is named."""
     found = []
-    for name in names or ("cered_codes.tsv", "cered_codes_2.tsv", "cered_codes_3.tsv"):
+    for name in names or ("cered_codes.tsv", *(f"cered_codes_{n}.tsv" for n in (2, 3, 4))):
         with (CODES / name).open(encoding="utf-8", newline="") as file:
             found += [row["idx"] for row in csv.DictReader(file, delimiter="\t")]
     return found

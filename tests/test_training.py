@@ -30,8 +30,9 @@ from training.data import corpus_splits, fingerprint, join_turns, labels_of, loa
 from training.distillation import examples, pieces, teach
 from training.presets import Recipe
 from training.run import Job, train
+from training.slices import kinds_of_text
 from training.splitting import split
-from training.taught import taught_by, taught_by_file, write
+from training.taught import UNTAUGHT, taught_by, taught_by_file, write
 from training.trainer import Options, scorer
 
 STAGES = Codebook.default().dimension("stage").code_ids
@@ -262,11 +263,18 @@ def test_kept_teaching_is_found_by_text_and_question(tmp_path: Path) -> None:
     assert np.isnan(found[1]).all()
 
 
-def test_all_that_is_trained_on_is_in_the_shipped_teaching() -> None:
+def test_the_shipped_teaching_has_all_that_is_trained_on_but_the_last_ordinary_talk() -> None:
     codebook = Codebook.default()
-    made = examples(load_corpus("train", codebook), codebook, Options().joins, uncoded=True)
-    assert not np.isnan(taught_by_file([one.excerpt for one in made], codebook)).any()
-    others = [one.excerpt for part in ("validation", "test", "unseen") for one in load_corpus(part, codebook)]
+    train = load_corpus("train", codebook)
+    for is_late in (False, True):
+        some = [one for one in train if bool(re.match(UNTAUGHT, one.excerpt.document or "")) == is_late]
+        made = examples(some, codebook, Options().joins, uncoded=True)
+        assert len(made) > len(some)
+        taught = taught_by_file([one.excerpt for one in made], codebook)
+        assert np.isnan(taught).all() if is_late else not np.isnan(taught).any()
+    others = [
+        one.excerpt for part in ("validation", "test", "unseen", "ordinary") for one in load_corpus(part, codebook)
+    ]
     known = [one.excerpt.text for one in load_corpus("train", codebook)]
     strange = [excerpt for excerpt in others if excerpt.text not in known]
     assert np.isnan(taught_by_file(strange, codebook)).all()  # nothing of what figures are made on
@@ -382,14 +390,18 @@ def test_the_corpus_splits_are_as_the_data_card_says() -> None:
     codebook = Codebook.default()
     splits = corpus_splits()
     documents = [name for names in splits.values() for name in names]
-    assert len(documents) == len(set(documents)) == 204
+    assert len(documents) == len(set(documents)) == 225
     assert {name[:3] for name in splits["unseen"]} == {"wrk", "exe"}
-    kinds = {name[:3] for name in documents} - {"wrk", "exe", "exk"}
+    assert {name[:3] for name in splits["ordinary"]} == {"oth"}
+    kinds = {name[:3] for name in documents} - {"wrk", "exe", "exk", "oth"}
     for part in ("train", "validation", "test"):
-        assert {name[:3] for name in splits[part]} - {"exk"} == kinds
+        assert {name[:3] for name in splits[part]} - {"exk", "oth"} == kinds
     for part in splits:
         rows = load_corpus(part, codebook)  # type: ignore[arg-type]
         given_codes = Counter(code for row in rows for codes in row.codes.values() for code in codes)
-        assert len(given_codes) == 15
+        assert len(given_codes) == 15 or part == "ordinary"
         assert "INT" not in {row.excerpt.speaker for row in rows}
+    ordinary = load_corpus("ordinary", codebook)
+    assert sum(bool(row.codes["stage"]) for row in ordinary) < 0.15 * len(ordinary)
+    assert list(kinds_of_text(ordinary).values())[:3] == [[], [], []]
     assert fingerprint(load_corpus("test", codebook)) != fingerprint(load_corpus("test", codebook)[1:])

@@ -75,8 +75,8 @@ def _how_it_was_made(manifest: Mapping[str, Any]) -> list[str]:
     training, data = manifest["training"], manifest["data"]
     return [
         "## How it was made\n",
-        f"- Base model: {manifest['base_model']['name']} (weights sha256 `{manifest['base_model']['sha256']}`); mean "
-        "pooling over tokens, one linear head a dimension.\n"
+        f"- Base model: {manifest.get('parent') or manifest['base_model']['name']} (weights sha256 "
+        f"`{manifest['base_model']['sha256']}`); mean pooling over tokens, one linear head a dimension.\n"
         + _teacher(manifest)
         + _averaged(manifest)
         + f"- Data: {data['description']} Fingerprint `{data['fingerprint']}`; {data['train']} excerpts to train on"

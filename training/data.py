@@ -23,7 +23,7 @@ from tl_classifier.errors import InputError
 from tl_classifier.excerpts import CodedExcerpt, Excerpt
 from tl_classifier.preprocessing import Preprocessor, Window
 
-Split = Literal["train", "validation", "test", "unseen"]
+Split = Literal["train", "validation", "test", "unseen", "ordinary"]
 CORPUS = Path(str(resources.files("training"))) / "corpus"
 INTERVIEWER = "INT"
 """Who asks, in the shipped corpus."""

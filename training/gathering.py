@@ -81,6 +81,7 @@ def gather(job: Job, codebook: Codebook) -> Data:
         validation += load_corpus("validation", codebook)
         held_out[SHIPPED] = load_corpus("test", codebook)
         held_out["unseen"] = load_corpus("unseen", codebook)
+        held_out["ordinary"] = load_corpus("ordinary", codebook)
         described.append("The shipped corpus (synthetic interviews and excerpts).")
     real = [read_real(specification, codebook) for specification in job.real]
     for texts in real:

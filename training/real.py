@@ -1,7 +1,7 @@
 """Real texts that the project ships codes for, and never the words: the user's own copy of them is joined to the codes.
 
 CEReD (Štefánik and Nehyba 2021, doi 11372/LRT-3573, CC BY 4.0): passages of student teachers' diaries on their teaching
-practice, in English translation, coded for this project with its codebook by three coders, large language models, each
+practice, in English translation, coded for this project with its codebook by four coders, large language models, each
 a part of its own. Most passages carry nothing, as in life. They are the column `context` of CEReD's ``train.tsv``.
 """
 
@@ -32,6 +32,7 @@ _CERED_CODES = {
     "cered_codes.tsv": "CEReD passages, first coder",
     "cered_codes_2.tsv": "CEReD passages, second coder",
     "cered_codes_3.tsv": "CEReD passages, third coder",
+    "cered_codes_4.tsv": "CEReD passages, fourth coder",
 }
 """Files of codes and whose they are; what is held out is the first coder's."""
 

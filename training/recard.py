@@ -19,7 +19,7 @@ from transformers import AutoTokenizer
 from tl_classifier.bundle import MANIFEST, Bundle, write_manifest
 from tl_classifier.classifier import Classifier
 from tl_classifier.errors import TrainingError, UserError
-from training.bases import find_base
+from training.bases import SMALL, find_base
 from training.cards import model_card
 from training.challenge import OWN
 from training.data import fingerprint
@@ -99,8 +99,11 @@ def data_of(bundle: Bundle, real: Sequence[str]) -> Data:
 
 
 def _embed(bundle: Bundle) -> Embed:
-    """Features of texts by the encoder that the bundle's model started from."""
-    base = find_base(bundle.manifest["base_model"]["name"])
+    """Features of texts by the encoder that the bundle's model started from.
+
+    A bundle that it was trained on from had learnt the corpus already; then it is the small encoder as published.
+    """
+    base = find_base(SMALL if bundle.manifest.get("parent") else bundle.manifest["base_model"]["name"])
     preprocessor = bundle.preprocessor()
     model = ExcerptModel.from_pretrained(str(base.path), bundle.codebook, separator=preprocessor.separator)
     return embeddings(model, preprocessor, pad_id=int(AutoTokenizer.from_pretrained(str(base.path)).pad_token_id))

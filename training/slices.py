@@ -15,8 +15,8 @@ TRANSCRIPTS, QUOTATIONS = "transcripts", "quotations"
 REFLECTIVE, ORDINARY = "reflective writing", "ordinary talk"
 WITHOUT_CUES, CUES_ONLY = "without cue words", "cue words without the code"
 
-_STAND_ALONE = {"exr": REFLECTIVE, "exn": ORDINARY}
-"""Kinds by the beginning of a document's name; all others that begin with ``ex`` are like printed quotations."""
+_KINDS = {"exr": REFLECTIVE, "exn": ORDINARY, "oth": ORDINARY}
+"""Kinds by the beginning of a document's name; others that begin with ``ex`` are like printed quotations."""
 
 
 def slices(name: str, coded: Coded, cue_words: Coder | None = None) -> dict[str, Coded]:
@@ -51,7 +51,7 @@ def kinds_of_text(coded: Coded) -> dict[str, Coded]:
     found: dict[str, Coded] = {TRANSCRIPTS: [], QUOTATIONS: [], REFLECTIVE: [], ORDINARY: []}
     for one in coded:
         document = one.excerpt.document or ""
-        kind = _STAND_ALONE.get(document[:3], QUOTATIONS) if document.startswith("ex") else TRANSCRIPTS
+        kind = _KINDS.get(document[:3]) or (QUOTATIONS if document.startswith("ex") else TRANSCRIPTS)
         found[kind].append(one)
     return found
 
